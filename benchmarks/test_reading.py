@@ -1,0 +1,164 @@
+"""Reading every layer's residual stream, against the bare forward pass of the same batches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from stillwired.checkpoints.checkpoint import Checkpoint
+from stillwired.checkpoints.prepare import prepare
+from stillwired.engine.batching import assemble, plan
+from stillwired.engine.engine import Engine
+from stillwired.engine.reading import Reading
+from stillwired.engine.sites import Site, residual
+from stillwired.store.cache import Store
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+LENGTH, BATCH_TOKENS, ROUNDS = 96, 1536, 5
+FLOOR = 0.9
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(Checkpoint(prepare("smollm2-135m-instruct", Store(Store.default_root()))))
+
+
+def passages(engine: Engine, count: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, LENGTH)
+    ids: list[list[int]] = torch.randint(
+        engine.anatomy.vocabulary, shape, generator=generator
+    ).tolist()
+    return ids
+
+
+class Everything:
+    """Looks at every block's output and keeps none."""
+
+    def __init__(self, layers: int) -> None:
+        self.sites: frozenset[Site] = frozenset(residual(layer) for layer in range(layers))
+        self.rows = 0
+
+    def take(self, reading: Reading) -> None:
+        self.rows += len(reading)
+
+
+@torch.no_grad()
+def bare(engine: Engine, prompts: list[list[int]]) -> None:
+    """The same batches through the blocks and the final norm, without logits."""
+    trunk = engine.checkpoint.model.base_model
+    for rows in plan([len(prompt) for prompt in prompts], BATCH_TOKENS):
+        trunk(input_ids=assemble(prompts, rows).tokens, use_cache=False)
+
+
+def ours(engine: Engine, prompts: list[list[int]]) -> None:
+    consumer = Everything(engine.anatomy.layers)
+    engine.stream(prompts, [consumer], batch_tokens=BATCH_TOKENS)
+    assert consumer.rows == len(prompts)
+
+
+def by_hooks(engine: Engine, prompts: list[list[int]]) -> dict[Site, torch.Tensor]:
+    """The states of one batch by plain hooks, for equality."""
+    found: dict[Site, torch.Tensor] = {}
+    handles = []
+    for layer, path in enumerate(engine.anatomy.layer_paths):
+
+        def keep(module: Any, args: Any, output: Any, layer: int = layer) -> None:
+            found[residual(layer)] = output
+
+        block = engine.checkpoint.model.get_submodule(path)
+        handles.append(block.register_forward_hook(keep))
+    try:
+        with torch.no_grad():
+            engine.checkpoint.model.base_model(torch.tensor(prompts), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def peak_megabytes(work: Callable[[], None]) -> float:
+    """Largest resident size during some work, above what was resident before."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("the resident size is read from /proc")
+
+    def resident() -> float:
+        return int(statm.read_text().split()[1]) * 4096 / 1e6
+
+    before, peak, done = resident(), [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            peak[0] = max(peak[0], resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
+    return peak[0] - before
+
+
+@pytest.mark.benchmark(group="reading")
+def test_every_layers_residual_stream(benchmark: BenchmarkFixture, engine: Engine) -> None:
+    prompts = passages(engine, 32)
+    one_batch = prompts[: BATCH_TOKENS // LENGTH]
+    expected = by_hooks(engine, one_batch)
+    (reading,) = engine.read(one_batch, expected, batch_tokens=BATCH_TOKENS)
+    difference = max(float((reading[site] - expected[site]).abs().max()) for site in expected)
+    assert difference == 0.0
+    del reading, expected
+
+    bare(engine, prompts)
+    plain: list[float] = []
+    read: list[float] = []
+    # Before every round of ours the plain way runs once, so that both see the same machine.
+    benchmark.pedantic(
+        lambda: read.append(seconds(lambda: ours(engine, prompts))),
+        setup=lambda: plain.append(seconds(lambda: bare(engine, prompts))),
+        rounds=ROUNDS,
+    )
+    tokens = len(prompts) * LENGTH
+    ratio = median(without / with_ for without, with_ in zip(plain, read, strict=True))
+    benchmark.extra_info.update(
+        ratio=ratio,
+        max_difference=difference,
+        tokens=tokens,
+        plain_tokens_per_second=tokens / median(plain),
+        tokens_per_second=tokens / median(read),
+    )
+    assert ratio >= FLOOR
+
+
+@pytest.mark.benchmark(group="reading")
+def test_peak_memory_does_not_grow_with_the_text(
+    benchmark: BenchmarkFixture, engine: Engine
+) -> None:
+    few, many = passages(engine, 16), passages(engine, 64)
+    ours(engine, few)
+    peaks = {
+        len(some) * LENGTH: peak_megabytes(lambda some=some: ours(engine, some))
+        for some in (few, many)
+    }
+    benchmark.extra_info.update(peak_megabytes=peaks)
+    benchmark.pedantic(lambda: ours(engine, few), rounds=1)
+    batch_megabytes = engine.anatomy.layers * BATCH_TOKENS * engine.anatomy.width * 4 / 1e6
+    assert peaks[len(many) * LENGTH] <= peaks[len(few) * LENGTH] + batch_megabytes / 2

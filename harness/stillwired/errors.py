@@ -1,0 +1,43 @@
+"""Errors that a person can act on: each message names the cause and the remedy."""
+
+from __future__ import annotations
+
+
+class StillwiredError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UsageError(StillwiredError):
+    """An option or an argument that cannot be honoured."""
+
+
+class CacheError(StillwiredError):
+    """The cache cannot be read or written."""
+
+
+class FetchError(StillwiredError):
+    """Something pinned could not be fetched, or is not what was pinned."""
+
+
+class CheckpointError(StillwiredError):
+    """A checkpoint cannot be found, is refused, or does not fit together."""
+
+
+class AnatomyError(StillwiredError):
+    """A model's parts cannot be located, or are not where its family says."""
+
+
+class EngineError(StillwiredError):
+    """A reading or an edit did not do what it claims to do."""
+
+
+class CorpusError(StillwiredError):
+    """Text that cannot be read, split or sampled as asked."""
+
+
+class ClaimError(StillwiredError):
+    """A claim is declared or judged in a way that has no meaning."""
+
+
+class RecordError(StillwiredError):
+    """A record or an expectation cannot be read or trusted."""

@@ -1,0 +1,343 @@
+"""One pass over the text that feeds every reader of it.
+
+The Future Lens readers and the logit lens ask for overlapping sites of the same passages.
+The survey asks the engine once for their union and keeps, in the cache, only what is needed
+later: states at the declared depths, the final states that maps are fitted to, what the model
+itself was about to say, and the sums from which linear maps of every depth are solved. Arrays
+are written to disk as they come, so memory does not grow with the amount of text.
+
+Population (Future Lens, section 3 and appendix, restated): a position ``t`` has at least 32
+tokens before it and 3 after it. ``N`` counts ahead: the target of ``N`` is the model's own
+argmax at position ``t + N`` of the source text, so ``N = 0`` is the token that it is about
+to say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stillwired.checkpoints.checkpoint import Checkpoint
+from stillwired.data.corpus import Corpus
+from stillwired.data.passages import Passage, draw_passages, positions
+from stillwired.engine.engine import Engine, Reading
+from stillwired.engine.sites import Site, embedding, final, residual
+from stillwired.instruments.depths import Depth, even_blocks, resolve_depth, resolve_depths
+from stillwired.instruments.moments import Moments
+from stillwired.profiles import Profile
+from stillwired.store.cache import Store
+from stillwired.store.code import code_digest
+
+AHEAD = (0, 1, 2, 3)
+FIRST_POSITION = 32
+FURTHEST = max(AHEAD)
+EMBEDDING = -1
+"""Stands for the input of the first block where a block number is expected."""
+LENS_BANDS = 6
+LENS_EARLY = 0.15
+LENS_BLOCKS_PER_BAND = 2
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SurveyPlan:
+    """What a survey reads. Two equal plans on equal data read the same positions.
+
+    Attributes:
+        profile: Sizes.
+        depths: Declared depths, as asked (float: relative, int: block).
+        seed: The suite's seed.
+    """
+
+    profile: Profile
+    depths: tuple[float | int, ...]
+    seed: int
+
+    def key(self) -> dict[str, Any]:
+        """Return what the cache has to know of the plan."""
+        sizes = {k: v for k, v in vars(self.profile).items() if k not in ("name", "depths")}
+        return {"sizes": sizes, "depths": list(self.depths), "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Positions of one split, and what the text and the model say there.
+
+    Attributes:
+        examples: Example ids, shape [rows].
+        documents: The document of each row: the unit that is resampled, shape [rows].
+        fed: Source tokens at ``t … t+3``, shape [rows, 4].
+        following: Source tokens at ``t+1 … t+4``, shape [rows, 4].
+        targets: The model's own argmax at ``t … t+3``, shape [rows, 4].
+    """
+
+    examples: NDArray[np.str_]
+    documents: NDArray[np.str_]
+    fed: NDArray[np.int64]
+    following: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def next_is_right(self) -> NDArray[np.bool_]:
+        """Rows whose next token the model gets right, the paper's stated filter."""
+        right: NDArray[np.bool_] = self.targets[:, 0] == self.following[:, 0]
+        return right
+
+
+class Survey:
+    """The result of one pass: rows in memory, states on disk until they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a finished survey."""
+        self.folder = folder
+        about = json.loads((folder / "survey.json").read_text())
+        self.depths = tuple(Depth(**depth) for depth in about["depths"])
+        self.lens_bands: tuple[tuple[int, ...], ...] = tuple(map(tuple, about["lens_bands"]))
+        self.early_block: int = about["early_block"]
+        self.self_check: list[tuple[str, float, float]] = [tuple(c) for c in about["self_check"]]
+        self._rows: dict[str, Rows] = {}
+
+    def rows(self, split: str) -> Rows:
+        """Return the rows of ``fit``, ``choose`` or ``judge``."""
+        if split not in self._rows:
+            with np.load(self.folder / f"{split}.rows.npz", allow_pickle=False) as kept:
+                self._rows[split] = Rows(**{name: kept[name] for name in kept.files})
+        return self._rows[split]
+
+    def states(self, split: str, block: int) -> NDArray[np.float32]:
+        """Return the outputs of a declared block at the rows of a split, [rows, width]."""
+        states: NDArray[np.float32] = np.load(
+            self.folder / f"{split}.block{block}.npy", mmap_mode="r"
+        )
+        return states
+
+    def final_states(self, split: str, ahead: int) -> NDArray[np.float32]:
+        """Return the normed final states at ``t + ahead`` (fit and choose), [rows, width]."""
+        states: NDArray[np.float32] = np.load(
+            self.folder / f"{split}.final{ahead}.npy", mmap_mode="r"
+        )
+        return states
+
+    def lens_states(self, block: int) -> NDArray[np.float32]:
+        """Return what the logit lens reads: judge rows at a block; -1 is the embedding."""
+        states: NDArray[np.float32] = np.load(self.folder / f"lens.block{block}.npy", mmap_mode="r")
+        return states
+
+    def moments(self) -> Moments:
+        """Return the sums from which the linear maps of the declared depths are solved."""
+        return Moments.load(self.folder / "moments.npz")
+
+
+def take_survey(
+    engine: Callable[[], Engine],
+    checkpoint: Checkpoint,
+    corpus: Corpus,
+    plan: SurveyPlan,
+    store: Store,
+    say: Say,
+) -> Survey:
+    """Read the text once, or open what an earlier run has read.
+
+    Args:
+        engine: Gives the engine when the cache has no survey; it is not called otherwise.
+        checkpoint: What is read.
+        corpus: The text.
+        plan: Sizes, depths and seed.
+        store: The cache.
+        say: Told about progress.
+    """
+    inputs = {"checkpoint": checkpoint.key, "corpus": corpus.digest, "plan": plan.key()}
+
+    def build(folder: Path) -> None:
+        _read_text(engine(), checkpoint, corpus, plan, folder, say)
+
+    return Survey(
+        store.folder("survey", inputs, build, code=code_digest(__name__), check="quick")
+    )
+
+
+def _read_text(
+    engine: Engine,
+    checkpoint: Checkpoint,
+    corpus: Corpus,
+    plan: SurveyPlan,
+    folder: Path,
+    say: Say,
+) -> None:
+    sizes, blocks = plan.profile, checkpoint.prepared.layers
+    depths = resolve_depths(plan.depths, blocks)
+    bands = even_blocks(blocks, LENS_BANDS, LENS_BLOCKS_PER_BAND)
+    early = resolve_depth(LENS_EARLY, blocks).block
+    lens_blocks = sorted({EMBEDDING, early, *(block for band in bands for block in band)})
+
+    for split in ("fit", "choose", "judge"):
+        passages, places = _draw(checkpoint, corpus, plan, split)
+        keepers: list[_Keeper] = [
+            _Keeper(folder / f"{split}.block{depth.block}.npy", residual(depth.block), places)
+            for depth in depths
+        ]
+        if split != "judge":
+            keepers += [
+                _Keeper(folder / f"{split}.final{ahead}.npy", final(), places + ahead)
+                for ahead in AHEAD
+            ]
+        if split == "choose":
+            keepers.append(
+                _Keeper(folder / f"{split}.block{EMBEDDING}.npy", _site(EMBEDDING), places)
+            )
+        if split == "judge":
+            few = places[: -(-sizes.lens_states // places.shape[1])]
+            keepers += [
+                _Keeper(folder / f"lens.block{block}.npy", _site(block), few)
+                for block in lens_blocks
+            ]
+        spoken = _Spoken(engine, passages)
+        consumers: list[Any] = [*keepers, spoken]
+        moments = None
+        if split == "fit":
+            first = passages[0].prefix + FIRST_POSITION
+            moments = Moments.empty([depth.block for depth in depths], AHEAD, first)
+            consumers.append(moments)
+        engine.stream(
+            [passage.tokens for passage in passages],
+            consumers,
+            progress=_progress(say, f"reading {split} text"),
+        )
+        for keeper in keepers:
+            keeper.close()
+        if moments is not None:
+            moments.save(folder / "moments.npz")
+        _save_rows(folder / f"{split}.rows.npz", passages, places, spoken.argmax)
+    about = {
+        "depths": [vars(depth) for depth in depths],
+        "lens_bands": bands,
+        "early_block": early,
+        "self_check": [list(check) for check in engine.self_check],
+    }
+    (folder / "survey.json").write_text(json.dumps(about, indent=1))
+
+
+def _site(block: int) -> Site:
+    return embedding() if block == EMBEDDING else residual(block)
+
+
+def _draw(
+    checkpoint: Checkpoint, corpus: Corpus, plan: SurveyPlan, split: str
+) -> tuple[list[Passage], NDArray[np.int64]]:
+    """Draw passages of a split and the positions that are read in each, [passages, k]."""
+    sizes = plan.profile
+    length = sizes.fit_tokens if split == "fit" else sizes.judge_tokens
+    # The token after the furthest target must exist too: it is what the text says there.
+    margin = FURTHEST + 1
+    states, each = {
+        "fit": (sizes.fit_states, None),
+        "choose": (sizes.choose_states, sizes.per_passage),
+        "judge": (sizes.judge_states, sizes.per_passage),
+    }[split]
+    passages = draw_passages(
+        corpus,
+        split,
+        -(-states // (each or length - FIRST_POSITION - margin)),
+        length,
+        checkpoint.encode,
+        checkpoint.prefix,
+        seed=plan.seed,
+        purpose="future-lens",
+    )
+    places = positions(passages, each, FIRST_POSITION, margin, seed=plan.seed)
+    return passages, np.array(places, dtype=np.int64)
+
+
+class _Keeper:
+    """Writes the values of one site at given positions of each passage to one file."""
+
+    def __init__(self, path: Path, site: Site, places: NDArray[np.int64]) -> None:
+        self.sites = frozenset({site})
+        self._path, self._site, self._places = path, site, places
+        self._file: np.memmap[Any, np.dtype[np.float32]] | None = None
+
+    def take(self, reading: Reading) -> None:
+        rows = [row for row in reading.rows if row < len(self._places)]
+        if not rows:
+            return
+        values = reading[self._site]
+        if len(rows) < len(reading.rows):
+            inside = torch.tensor([row < len(self._places) for row in reading.rows])
+            values = values[inside.to(values.device)]
+        picked = torch.as_tensor(self._places[rows], device=values.device)
+        chosen = torch.take_along_dim(values, picked[:, :, None], dim=1).float().cpu().numpy()
+        if self._file is None:
+            shape = (self._places.size, values.shape[-1])
+            self._file = np.lib.format.open_memmap(
+                self._path, mode="w+", dtype=np.float32, shape=shape
+            )
+        each = self._places.shape[1]
+        for k, row in enumerate(rows):
+            self._file[row * each : (row + 1) * each] = chosen[k]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+            self._file = None
+
+
+class _Spoken:
+    """What the model is about to say at every position from the first that is read."""
+
+    def __init__(self, engine: Engine, passages: Sequence[Passage]) -> None:
+        self.sites = frozenset({final()})
+        self._engine = engine
+        self.argmax = np.zeros((len(passages), len(passages[0].tokens)), dtype=np.int64)
+
+    def take(self, reading: Reading) -> None:
+        # No position before FIRST_POSITION is ever read, so it is not unembedded.
+        states = reading[final()][:, FIRST_POSITION:]
+        flat = states.reshape(-1, states.shape[-1])
+        spoken = torch.cat([self._engine.unembed(part).argmax(-1) for part in flat.split(1024)])
+        self.argmax[reading.rows, FIRST_POSITION:] = (
+            spoken.reshape(states.shape[:2]).cpu().numpy()
+        )
+
+
+def _save_rows(
+    path: Path, passages: Sequence[Passage], places: NDArray[np.int64], argmax: NDArray[np.int64]
+) -> None:
+    tokens = np.array([passage.tokens for passage in passages], dtype=np.int64)
+    each = places.shape[1]
+    window = places[:, :, None] + np.array(AHEAD)
+    passage = np.arange(len(passages))[:, None, None]
+    np.savez(
+        path,
+        examples=np.array(
+            [f"{p.id}+{t - p.prefix}" for p, ts in zip(passages, places, strict=True) for t in ts]
+        ),
+        documents=np.repeat([p.document for p in passages], each),
+        fed=tokens[passage, window].reshape(-1, len(AHEAD)),
+        following=tokens[passage, window + 1].reshape(-1, len(AHEAD)),
+        targets=argmax[passage, window].reshape(-1, len(AHEAD)),
+    )
+
+
+def _progress(say: Say, what: str) -> Callable[[int, int], None]:
+    """Report every tenth of the work, once."""
+    told = -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal told
+        tenth = 10 * done // max(total, 1)
+        if tenth > told:
+            told = tenth
+            say(f"{what}: {done:,} of {total:,} tokens")
+
+    return report

@@ -1,0 +1,53 @@
+"""Claims as data, outcomes, intervals, verdicts and the gate: pure arrays, no model."""
+
+from __future__ import annotations
+
+from stillwired.judge.claims import (
+    Claim,
+    Difference,
+    Expectation,
+    Level,
+    Needs,
+    Paper,
+    Source,
+    Steps,
+)
+from stillwired.judge.gate import Gate
+from stillwired.judge.intervals import Interval, jackknife, mean_interval
+from stillwired.judge.outcomes import Arm, Outcome, paired
+from stillwired.judge.results import (
+    CheckResult,
+    Evidence,
+    InstrumentCheck,
+    PartResult,
+    Verdict,
+    Word,
+    cell_key,
+)
+from stillwired.judge.verdicts import judge_cell
+
+__all__ = [
+    "Arm",
+    "CheckResult",
+    "Claim",
+    "Difference",
+    "Evidence",
+    "Expectation",
+    "Gate",
+    "InstrumentCheck",
+    "Interval",
+    "Level",
+    "Needs",
+    "Outcome",
+    "Paper",
+    "PartResult",
+    "Source",
+    "Steps",
+    "Verdict",
+    "Word",
+    "cell_key",
+    "jackknife",
+    "judge_cell",
+    "mean_interval",
+    "paired",
+]

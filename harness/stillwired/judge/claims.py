@@ -1,0 +1,401 @@
+"""Claims as data: what a paper says, which contrast shows it, and what counts as showing it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeAlias
+
+from stillwired.errors import ClaimError
+from stillwired.judge.regions import Region
+
+Value: TypeAlias = str | int | float | bool
+Json: TypeAlias = dict[str, Any]
+
+_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A publication that claims refer to.
+
+    Attributes:
+        key: Short name, the same as the folder of its claims.
+        title: Full title.
+        authors: Authors as they are usually cited.
+        venue: Where and when it appeared.
+        arxiv: arXiv number, or empty.
+    """
+
+    key: str
+    title: str
+    authors: str
+    venue: str
+    arxiv: str = ""
+
+    def at(self, place: str) -> Source:
+        """Return a source: a place in this paper, such as ``"Figure 4 and Table 2"``."""
+        return Source(self, place)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where in a paper a finding stands."""
+
+    paper: Paper
+    place: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """Base of what a claim expects: a quantity, and exactly one region that it lies in.
+
+    Attributes:
+        at_least: Smallest effect that counts, above 0.
+        at_most: Largest value that is allowed.
+        between: Band (low, high).
+        within: Equivalence limit: the quantity lies in ± this.
+        labelled: How reports call the quantity; by default it is composed from the arms.
+    """
+
+    kind: ClassVar[str] = ""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    between: tuple[float, float] | None = None
+    within: float | None = None
+    labelled: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.between is not None:
+            object.__setattr__(self, "between", tuple(self.between))
+        regions = ("at_least", "at_most", "between", "within")
+        given = [name for name in regions if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ClaimError(
+                f"{self.label} declares {' and '.join(given) or 'no region'}. Declare exactly "
+                f"one of {', '.join(regions)}."
+            )
+        value = getattr(self, given[0])
+        values: tuple[float, ...] = value if isinstance(value, tuple) else (value,)
+        if given == ["between"] and len(values) != 2:
+            raise ClaimError(f"{self.label}: between takes (low, high), not {values}.")
+        if not all(math.isfinite(value) for value in values):
+            raise ClaimError(f"{self.label}: {given[0]} must be finite, not {values}.")
+        if given[0] in {"at_least", "within"} and values[0] <= 0:
+            raise ClaimError(
+                f"{self.label}: {given[0]} is {values[0]:g}. Declare a smallest effect that "
+                "counts, above 0; otherwise a dead mechanism can never fail."
+            )
+        if given == ["between"] and not values[0] < values[1]:
+            raise ClaimError(f"{self.label}: between is {values}; the low end comes first.")
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms that the quantity is made of."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """How reports call the quantity."""
+        raise NotImplementedError
+
+    @property
+    def region(self) -> Region:
+        """The declared region."""
+        if self.at_least is not None:
+            return Region("at least", low=float(self.at_least))
+        if self.at_most is not None:
+            return Region("at most", high=float(self.at_most))
+        if self.between is not None:
+            return Region("between", low=float(self.between[0]), high=float(self.between[1]))
+        assert self.within is not None
+        return Region("within", low=-float(self.within), high=float(self.within))
+
+    def to_json(self) -> Json:
+        """Return plain data; :func:`expectation_from_json` reads it back."""
+        data: Json = {"kind": self.kind}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is not None:
+                data[item.name] = list(value) if isinstance(value, tuple) else value
+        return data
+
+
+@dataclass(frozen=True)
+class Level(Expectation):
+    """The mean score of one arm; of every member, if the arm is a family."""
+
+    kind: ClassVar[str] = "level"
+    arm: str
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms that the quantity is made of."""
+        return (self.arm,)
+
+    @property
+    def label(self) -> str:
+        """How reports call the quantity."""
+        return self.labelled or self.arm
+
+
+@dataclass(frozen=True)
+class Difference(Expectation):
+    """The paired difference ``plus − minus``, example by example.
+
+    Two families are paired by label; a single arm is held against every member of a family.
+    """
+
+    kind: ClassVar[str] = "difference"
+    plus: str
+    minus: str
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms that the quantity is made of."""
+        return (self.plus, self.minus)
+
+    @property
+    def label(self) -> str:
+        """How reports call the quantity."""
+        return self.labelled or f"{self.plus} − {self.minus}"
+
+
+@dataclass(frozen=True)
+class Steps(Expectation):
+    """Every successive difference of a family: the second member − the first, and so on."""
+
+    kind: ClassVar[str] = "steps"
+    arm: str
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms that the quantity is made of."""
+        return (self.arm,)
+
+    @property
+    def label(self) -> str:
+        """How reports call the quantity."""
+        return self.labelled or f"steps of {self.arm}"
+
+
+_KINDS: dict[str, type[Expectation]] = {kind.kind: kind for kind in (Level, Difference, Steps)}
+
+
+def expectation_from_json(data: Mapping[str, Any]) -> Expectation:
+    """Rebuild an expectation.
+
+    Raises:
+        ClaimError: If the data do not describe one.
+    """
+    rest = dict(data)
+    kind = _KINDS.get(rest.pop("kind", ""))
+    if kind is None:
+        raise ClaimError(
+            f"There is no expectation of kind {data.get('kind')!r}. Known: {', '.join(_KINDS)}."
+        )
+    try:
+        return kind(**rest)
+    except TypeError as error:
+        raise ClaimError(f"An expectation cannot be read: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model must be able to do for a claim to apply.
+
+    Attributes:
+        ability: Name of the ability's outcome, measured on rows that are not judged.
+        at_least: Threshold for its mean.
+        unit: Unit of the score, for messages, for example ``"bits"``.
+    """
+
+    ability: str
+    at_least: float
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.at_least):
+            raise ClaimError(f"The threshold of {self.ability!r} must be a finite number.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One finding of one paper, declared before anyone looks.
+
+    Attributes:
+        id: ``paper/finding`` in lower case with hyphens.
+        version: Raised whenever what is compared changes.
+        says: The finding as one sentence.
+        source: Where the paper says it.
+        published: The published value, as a reader would quote it.
+        expects: Quantities and regions; all must hold, the worst decides.
+        margin: Loss of the contrast that counts when two checkpoints are compared.
+        applies: Abilities that the claim presupposes.
+        rivals: Arms that would explain the effect away; each must be beaten.
+        null: What the null check does to the instrument, or None without one.
+        sensitivity: Difference that is planted to see whether a claim of no difference
+            could have noticed it. Required where an expectation is ``within``.
+        primary: Parameters of the cell that the gate looks at; empty means the only cell.
+        mutant: The damage that must make the claim fail.
+        unit: What the clusters are called in messages.
+    """
+
+    id: str
+    version: int
+    says: str
+    source: Source
+    published: str
+    expects: tuple[Expectation, ...]
+    margin: float
+    mutant: str
+    applies: tuple[Needs, ...] = ()
+    rivals: tuple[str, ...] = ()
+    null: str | None = None
+    sensitivity: float | None = None
+    primary: Mapping[str, Value] = field(default_factory=dict)
+    unit: str = "documents"
+
+    def __post_init__(self) -> None:
+        for name in ("expects", "applies", "rivals"):
+            object.__setattr__(self, name, _sequence(self.id, name, getattr(self, name)))
+        object.__setattr__(self, "primary", dict(self.primary))
+        if not _ID.fullmatch(self.id):
+            raise ClaimError(
+                f"The claim id {self.id!r} is not of the form paper/finding (lower-case "
+                "letters, digits, hyphens). Rename it, for example future-lens/bigram-floor."
+            )
+        for name in ("says", "published", "mutant", "unit"):
+            if not str(getattr(self, name)).strip():
+                raise self._wrong(f"{name} is empty", "Say it in a few words")
+        if self.version < 1:
+            raise self._wrong(f"version is {self.version}", "Count versions from 1")
+        if not self.expects:
+            raise self._wrong("it expects nothing", "Declare at least one expectation")
+        if not (math.isfinite(self.margin) and self.margin > 0):
+            raise self._wrong(f"margin is {self.margin}", "Declare the loss that counts, above 0")
+        if self.null is not None and not self.null.strip():
+            raise self._wrong("null is empty", "Say what the null check does, or leave it out")
+        self._check_sensitivity()
+        self._check_rivals()
+        for key, value in self.primary.items():
+            if not isinstance(value, str | int | float):
+                raise self._wrong(
+                    f"primary[{key!r}] is a {type(value).__name__}",
+                    "Use strings, numbers and booleans, as in the test's parameters",
+                )
+
+    def _check_sensitivity(self) -> None:
+        equivalence = [e for e in self.expects if e.within is not None]
+        if equivalence and self.sensitivity is None:
+            raise self._wrong(
+                f"{equivalence[0].label} is expected to be no difference, but no sensitivity "
+                "is declared",
+                "Declare the planted difference that must be noticed, usually the limit",
+            )
+        if self.sensitivity is None:
+            return
+        if not equivalence:
+            raise self._wrong(
+                "sensitivity is declared without an expectation of no difference",
+                "Leave it out, or use within=",
+            )
+        if not (math.isfinite(self.sensitivity) and self.sensitivity > 0):
+            raise self._wrong(f"sensitivity is {self.sensitivity}", "Declare a difference above 0")
+
+    def _check_rivals(self) -> None:
+        if not self.rivals:
+            return
+        if len(set(self.rivals)) != len(self.rivals):
+            raise self._wrong("a rival is named twice", "Name each rival once")
+        if not self.challenged:
+            raise self._wrong(
+                "rivals need an arm to beat, and no expectation is a Level or Difference "
+                "with at_least or between",
+                "Leave the rivals out, or declare such an expectation",
+            )
+        own = set(self.challenged) & set(self.rivals)
+        if own:
+            raise self._wrong(f"{own.pop()!r} is its own rival", "Name another arm")
+
+    def _wrong(self, what: str, remedy: str) -> ClaimError:
+        return ClaimError(f"Claim {self.id}: {what}. {remedy}.")
+
+    @property
+    def challenged(self) -> tuple[str, ...]:
+        """Arms that rivals are held against: those that an expectation wants to be high."""
+        arms: dict[str, None] = {}
+        for expectation in self.expects:
+            if expectation.region.low is None or expectation.within is not None:
+                continue
+            if isinstance(expectation, Difference | Level):
+                arms[expectation.arms[0]] = None
+        return tuple(arms)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of all arms that evidence must hold, rivals last."""
+        names = [arm for expectation in self.expects for arm in expectation.arms]
+        return tuple(dict.fromkeys([*names, *self.rivals]))
+
+    def is_primary(self, params: Mapping[str, Value]) -> bool:
+        """Whether a cell with these parameters is the one that the gate looks at."""
+        return all(key in params and params[key] == value for key, value in self.primary.items())
+
+    def to_json(self) -> Json:
+        """Return plain data, enough to judge a record without importing the claim."""
+        return {
+            "id": self.id,
+            "version": self.version,
+            "says": self.says,
+            "source": {
+                "paper": {f.name: getattr(self.source.paper, f.name) for f in fields(Paper)},
+                "place": self.source.place,
+            },
+            "published": self.published,
+            "expects": [expectation.to_json() for expectation in self.expects],
+            "margin": self.margin,
+            "applies": [{f.name: getattr(n, f.name) for f in fields(Needs)} for n in self.applies],
+            "rivals": list(self.rivals),
+            "null": self.null,
+            "sensitivity": self.sensitivity,
+            "primary": dict(self.primary),
+            "mutant": self.mutant,
+            "unit": self.unit,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Claim:
+        """Rebuild a claim.
+
+        Raises:
+            ClaimError: If the data are not a claim's, or declare what has no meaning.
+        """
+        try:
+            rest = dict(data)
+            source = rest.pop("source")
+            return cls(
+                source=Source(Paper(**source["paper"]), source["place"]),
+                expects=tuple(expectation_from_json(e) for e in rest.pop("expects")),
+                applies=tuple(Needs(**needs) for needs in rest.pop("applies", ())),
+                rivals=tuple(rest.pop("rivals", ())),
+                **rest,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ClaimError(
+                f"A declaration of a claim cannot be read ({type(error).__name__}: {error}). "
+                "It may come from another version of the record; judge again with that one."
+            ) from error
+
+
+def _sequence(claim: str, name: str, value: Sequence[Any]) -> tuple[Any, ...]:
+    # A forgotten comma turns a one-item tuple into its item, which would iterate oddly.
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ClaimError(
+            f"Claim {claim}: {name} is a {type(value).__name__}. Write a tuple; one item "
+            "needs a comma: (item,)."
+        )
+    return tuple(value)

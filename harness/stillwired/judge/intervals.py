@@ -1,0 +1,421 @@
+"""95 % intervals of means over rows that come in clusters: closed form, no resampling.
+
+Rows of one document resemble each other, so clusters are what was sampled. The estimate is
+the mean over rows; its variance is linearised over the clusters' sums with the CR2
+correction (Bell & McCaffrey 2002), and the t quantile has Satterthwaite's degrees of freedom
+for that variance under a slight working correlation within clusters. With clusters of equal
+size all this is exactly the t interval on cluster means.
+
+Hits are skewed near 0 and 1. A rate gets its interval on the logit scale, and a paired
+difference of hits the square-and-add interval (Zou & Donner 2008) from the two rates of
+discordant rows. Where too few clusters show the rarer result, and where nothing varies,
+Clopper and Pearson's exact interval takes over. ``docs/judging.md`` has the simulated
+coverage.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from stillwired.errors import ClaimError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+
+Scale: TypeAlias = Literal["hits", "hit differences", "free"]
+
+LEVEL = 0.95
+"""Level of every interval that decides something."""
+
+WORKING_CORRELATION = 0.02
+"""Within-cluster correlation that the degrees of freedom assume. It matters only when
+clusters differ in size: 0 covers too little there once rows do correlate."""
+
+RARE_CLUSTERS = 4.0
+"""Below this effective number of clusters with the rarer result the logit is not trusted."""
+
+RARE_CORRELATION = 0.3
+"""Within-cluster correlation by which rows are discounted for rare results."""
+
+SMALLEST_P = 1e-12
+"""p values are not resolved below this."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval of a mean.
+
+    Attributes:
+        estimate: Mean over rows.
+        low: Lower end; minus infinity where the data give no bound.
+        high: Upper end; infinity where the data give no bound.
+        n: Rows.
+        clusters: Clusters.
+        se: Cluster-robust standard error of the estimate.
+        df: Degrees of freedom of the t quantile.
+        method: ``t``, ``logit t``, ``square and add``, ``exact`` or ``none``.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+    se: float
+    df: float
+    method: str
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's width."""
+        return (self.high - self.low) / 2
+
+
+class Design:
+    """Clusters of a sample: what a variance needs and no score changes.
+
+    Args:
+        codes: [rows] cluster of every row as an integer from 0.
+    """
+
+    def __init__(self, codes: NDArray[np.int64]) -> None:
+        self.codes = codes
+        self.sizes: Floats = np.bincount(codes).astype(np.float64)
+        if not self.sizes.all():
+            raise ClaimError("Cluster codes leave numbers out. Number clusters from 0 upwards.")
+        self.n = len(codes)
+        self.clusters = len(self.sizes)
+        self.weights: Floats = self.sizes / self.n
+
+    @cached_property
+    def effective(self) -> float:
+        """Number of equal clusters that would weigh as evenly: (Σn)² / Σn²."""
+        return float(1 / np.square(self.weights).sum())
+
+    @cached_property
+    def trials(self) -> float:
+        """Rows, discounted for correlation within clusters; for rare results."""
+        crowd = float(np.square(self.sizes).sum()) / self.n
+        return self.n / (1 + (crowd - 1) * RARE_CORRELATION)
+
+    @cached_property
+    def df(self) -> float:
+        """Satterthwaite's degrees of freedom of the CR2 variance, at least 1.
+
+        With V = Σ_g a_g s_g², a_g = 1/(1−w_g) and s_g the residual sum of cluster g:
+        (E V)² / (Var V / 2) under a working covariance of the rows. Σ_gh a_g a_h cov(s_g, s_h)²
+        is expanded so that it costs one pass over the clusters.
+        """
+        if self.clusters < 2:
+            return 1.0
+        w, a = self.weights, 1 / (1 - self.weights)
+        v = self.sizes * (1 + (self.sizes - 1) * WORKING_CORRELATION)
+        total = float(v.sum())
+        between = w * w * total - 2 * w * v  # cov(s_g, s_g) less v_g: the form of g ≠ h
+        own = between + v
+        ww, vv, wv = (float((a * x).sum()) for x in (w * w, v * v, w * v))
+        pairs = 2 * ww * vv + 2 * wv * wv + (total * ww) ** 2 - 4 * total * ww * wv
+        spread = pairs + float((a * a * (own * own - between * between)).sum())
+        return max(float((a * own).sum()) ** 2 / spread, 1.0)
+
+    def mean(self, scores: Floats) -> float:
+        """Return the mean over rows."""
+        return float(scores.mean())
+
+    def residuals(self, scores: Floats) -> Floats:
+        """[clusters] each cluster's share of the mean's error, CR2-corrected."""
+        centred = scores - scores.mean()
+        sums = np.bincount(self.codes, weights=centred, minlength=self.clusters)
+        if self.clusters < 2:
+            return np.zeros(1)
+        return np.asarray(sums / self.n / np.sqrt(1 - self.weights))
+
+
+class _Rate:
+    """Share of rows with a result; its interval is t on the logit scale.
+
+    Args:
+        hits: [rows] 0 or 1.
+        design: The rows' clusters.
+        constant_trials: Trials that a rate of exactly 0 or 1 counts as; by default the
+            effective clusters.
+    """
+
+    def __init__(self, hits: Floats, design: Design, constant_trials: float | None = None) -> None:
+        self.rate = float(hits.mean())
+        self.residuals = design.residuals(hits)
+        self._error = math.sqrt(float(self.residuals @ self.residuals))
+        self._df = design.df
+        self._trials: float | None = None  # of the exact interval, where there is one
+        self._exact_only = True
+        if self.rate in {0.0, 1.0}:
+            self._trials = constant_trials or design.effective
+        elif self._error <= 1e-12:
+            self._trials = design.effective
+        else:
+            self._exact_only = False
+            rarer = hits if self.rate <= 0.5 else 1 - hits
+            shown = design.weights[np.bincount(design.codes, weights=rarer) > 0]
+            if float(shown.sum()) ** 2 / float(np.square(shown).sum()) < RARE_CLUSTERS:
+                self._trials = design.trials
+
+    def bounds(self, alpha: float) -> tuple[float, float]:
+        """Return the ends of the interval at level 1 − alpha."""
+        low, high = math.inf, -math.inf
+        if not self._exact_only:
+            spread = self.rate * (1 - self.rate)
+            centre = math.log(self.rate / (1 - self.rate))
+            half = _t_quantile(self._df, alpha) * self._error / spread
+            low, high = _logistic(centre - half), _logistic(centre + half)
+        if self._trials is not None:
+            exact = clopper_pearson(self.rate * self._trials, self._trials, alpha)
+            low, high = min(low, exact[0]), max(high, exact[1])
+        return low, high
+
+
+class Sample:
+    """Scores with their clusters, ready to give intervals at any level.
+
+    Args:
+        scores: [rows] finite scores.
+        design: Their clusters.
+        scale: ``hits`` (0 and 1), ``hit differences`` (−1, 0, 1) or ``free``.
+        spread: Bounds that a score cannot leave, used only where nothing varies.
+
+    Raises:
+        ClaimError: If the scores do not fit the scale.
+    """
+
+    def __init__(
+        self,
+        scores: Floats,
+        design: Design,
+        scale: Scale = "free",
+        spread: tuple[float, float] | None = None,
+    ) -> None:
+        allowed: dict[Scale, tuple[float, ...]] = {
+            "hits": (0.0, 1.0),
+            "hit differences": (-1.0, 0.0, 1.0),
+        }
+        if scale != "free" and not np.isin(scores, allowed[scale]).all():
+            raise ClaimError(f"Scores of scale {scale!r} must be among {allowed[scale]}.")
+        self.design = design
+        self.scale = scale
+        self.spread = (0.0, 1.0) if scale == "hits" else (-1.0, 1.0) if scale != "free" else spread
+        self.estimate = design.mean(scores)
+        self._scores = scores
+        self._residuals = design.residuals(scores)
+        # Sums of equal floats differ in their last bits; less than that is no variation.
+        noise = 1e-12 * max(float(np.abs(scores).max()), 1e-300)
+        self.constant = bool(np.ptp(scores) <= noise)
+        variance = float(np.square(self._residuals).sum())
+        self.even_clusters = variance <= noise * noise
+        if self.even_clusters and not self.constant:
+            # Every cluster has the same mean although rows vary: take the rows' variance,
+            # since a standard error of 0 would be nonsense.
+            variance = float(scores.var(ddof=1)) / design.n
+        self.se = 0.0 if self.constant else math.sqrt(variance)
+
+    @cached_property
+    def method(self) -> str:
+        """How the interval is computed."""
+        if self.constant:
+            return "none" if self.spread is None else "exact"
+        if self.scale == "free":
+            return "t" if self.design.clusters > 1 else "none"
+        if self.design.clusters < 2:
+            return "exact"
+        return "logit t" if self.scale == "hits" else "square and add"
+
+    @cached_property
+    def _rate(self) -> _Rate:
+        return _Rate(self._scores, self.design)
+
+    def bounds(self, alpha: float = 1 - LEVEL) -> tuple[float, float]:
+        """Return the ends of the interval at level 1 − alpha."""
+        if self.method == "none":
+            return -math.inf, math.inf
+        if self.method == "exact":
+            return self._exact(alpha)
+        if self.method == "t":
+            half = _t_quantile(self.design.df, alpha) * self.se
+            return self.estimate - half, self.estimate + half
+        if self.method == "logit t":
+            return self._rate.bounds(alpha)
+        return self._square_and_add(alpha)
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Return the interval at a level."""
+        low, high = self.bounds(1 - level)
+        design = self.design
+        return Interval(
+            self.estimate, low, high, design.n, design.clusters, self.se, design.df, self.method
+        )
+
+    def p_reaches(self, edge: float, side: Literal["low", "high"]) -> float:
+        """Two-sided p of a truth at ``edge``, on one side of the estimate.
+
+        Args:
+            edge: The value in question.
+            side: ``low`` asks whether the truth, estimated below, may still reach up to
+                ``edge``; ``high`` whether, estimated above, it may reach down to it.
+
+        Returns:
+            The smallest alpha at which the interval's end no longer passes the edge; 1 where
+            the estimate itself is past it.
+        """
+        if not (self.estimate < edge if side == "low" else self.estimate > edge):
+            return 1.0
+
+        def clear(alpha: float) -> bool:
+            low, high = self.bounds(alpha)
+            return high < edge if side == "low" else low > edge
+
+        if self.method == "t":
+            from scipy.special import stdtr
+
+            p = 2 * float(stdtr(self.design.df, -abs(self.estimate - edge) / self.se))
+            return min(max(p, SMALLEST_P), 1.0)
+        if not clear(1.0 - 1e-12):
+            return 1.0
+        if clear(SMALLEST_P):
+            return SMALLEST_P
+        below, above = math.log(SMALLEST_P), 0.0
+        while above - below > 1e-9:
+            middle = (below + above) / 2
+            if clear(math.exp(middle)):
+                above = middle
+            else:
+                below = middle
+        return math.exp(above)
+
+    def _exact(self, alpha: float) -> tuple[float, float]:
+        assert self.spread is not None
+        trials = self.design.effective
+        if self.constant:
+            # All clusters agree; at least the share `sure` of all clusters would, and the
+            # rest may lie anywhere in the spread.
+            sure = (alpha / 2) ** (1 / trials)
+            low, high = self.spread
+            return (
+                self.estimate * sure + low * (1 - sure),
+                self.estimate * sure + high * (1 - sure),
+            )
+        # One cluster: it counts as one trial.
+        if self.scale == "hits":
+            return clopper_pearson(self.estimate * trials, trials, alpha)
+        return self.spread
+
+    @cached_property
+    def _rates(self) -> tuple[_Rate, _Rate, float]:
+        """Rates of gains and of losses, and how their errors correlate."""
+        up = _Rate((self._scores > 0).astype(np.float64), self.design, self.design.trials)
+        down = _Rate((self._scores < 0).astype(np.float64), self.design, self.design.trials)
+        squares = float(up.residuals @ up.residuals) * float(down.residuals @ down.residuals)
+        # Clusters of equal mean difference would cancel the two errors to nothing.
+        if squares <= 0 or self.even_clusters:
+            return up, down, 0.0
+        return up, down, float(up.residuals @ down.residuals) / math.sqrt(squares)
+
+    def _square_and_add(self, alpha: float) -> tuple[float, float]:
+        up, down, together = self._rates
+        (up_low, up_high), (down_low, down_high) = up.bounds(alpha), down.bounds(alpha)
+        below = _add(up.rate - up_low, down_high - down.rate, together)
+        above = _add(up_high - up.rate, down.rate - down_low, together)
+        return max(self.estimate - below, -1.0), min(self.estimate + above, 1.0)
+
+
+def mean_interval(
+    scores: Floats,
+    clusters: NDArray[np.str_] | NDArray[np.int64],
+    scale: Scale = "free",
+    spread: tuple[float, float] | None = None,
+    level: float = LEVEL,
+) -> Interval:
+    """Return the interval of the mean over rows.
+
+    Args:
+        scores: [rows] finite scores.
+        clusters: [rows] cluster ids.
+        scale: ``hits``, ``hit differences`` or ``free``.
+        spread: Bounds of a score, used only where nothing varies.
+        level: Level of the interval.
+    """
+    codes = np.unique(clusters, return_inverse=True)[1].astype(np.int64)
+    values = np.asarray(scores, dtype=np.float64)
+    return Sample(values, Design(codes), scale, spread).interval(level)
+
+
+def clopper_pearson(hits: float, trials: float, alpha: float = 1 - LEVEL) -> tuple[float, float]:
+    """Return the exact interval of a rate; fractional counts are allowed.
+
+    Source: Clopper & Pearson (1934), as quantiles of the beta distribution.
+    """
+    from scipy.special import betaincinv
+
+    hits = min(max(hits, 0.0), trials)
+    misses = trials - hits
+    low = 0.0 if hits <= 0 else float(betaincinv(hits, misses + 1, alpha / 2))
+    high = 1.0 if misses <= 0 else float(betaincinv(hits + 1, misses, 1 - alpha / 2))
+    return low, high
+
+
+def wilson(hits: float, trials: float, alpha: float = 1 - LEVEL) -> tuple[float, float]:
+    """Return Wilson's (1927) interval of a rate over independent trials."""
+    from scipy.special import ndtri
+
+    z = float(ndtri(1 - alpha / 2))
+    rate, pull = hits / trials, z * z / trials
+    centre = (rate + pull / 2) / (1 + pull)
+    half = math.sqrt(pull * rate * (1 - rate) + pull * pull / 4) / (1 + pull)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def jackknife(statistic: Callable[[NDArray[np.intp]], float], clusters: NDArray[np.str_]) -> Floats:
+    """Return scores whose mean interval is the interval of a statistic that is no mean.
+
+    Delete-one-cluster pseudo-values for clusters of unequal size (Busing, Meijer & van der
+    Leeden 1999), one per row; rows of a cluster share theirs. For a mean they are the
+    cluster's own means, so that nothing changes. The estimate is bias-corrected.
+
+    Args:
+        statistic: Takes row numbers and returns the statistic of those rows.
+        clusters: [rows] cluster ids.
+
+    Raises:
+        ClaimError: If there is only one cluster.
+    """
+    codes = np.unique(clusters, return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    if len(sizes) < 2:
+        raise ClaimError("A jackknife needs at least two clusters. Draw from more documents.")
+    rows = np.arange(len(codes), dtype=np.intp)
+    whole = statistic(rows)
+    values = np.empty(len(sizes))
+    for cluster, size in enumerate(sizes):
+        inflation = len(codes) / size
+        without = statistic(rows[codes != cluster])
+        values[cluster] = inflation * whole - (inflation - 1) * without
+    return np.asarray(values[codes], dtype=np.float64)
+
+
+def _t_quantile(df: float, alpha: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, 1 - alpha / 2)) if alpha > 1e-9 else -float(stdtrit(df, alpha / 2))
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def _add(x: float, y: float, correlation: float) -> float:
+    return math.sqrt(max(x * x + y * y - 2 * correlation * x * y, 0.0))

@@ -1,0 +1,340 @@
+"""One cell's verdict from its claim and its evidence; rules 1 to 5 of ``docs/judging.md``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from stillwired.errors import ClaimError
+from stillwired.judge.claims import Claim, Needs, Value
+from stillwired.judge.contrasts import Part, parts_of, rival_parts_of
+from stillwired.judge.intervals import Interval
+from stillwired.judge.outcomes import Arm, Outcome
+from stillwired.judge.planning import FEWEST_CLUSTERS, clusters_needed, rounded
+from stillwired.judge.regions import Region
+from stillwired.judge.results import (
+    CheckResult,
+    Evidence,
+    InstrumentCheck,
+    PartResult,
+    Verdict,
+    Word,
+)
+
+__all__ = [
+    "CheckResult",
+    "Evidence",
+    "InstrumentCheck",
+    "PartResult",
+    "Verdict",
+    "Word",
+    "judge_cell",
+    "locate",
+]
+
+
+def locate(interval: Interval, region: Region) -> Word:
+    """Return HOLDS, FAILS or INCONCLUSIVE for one quantity."""
+    if region.outside(interval.low, interval.high):
+        return Word.FAILS
+    if interval.clusters >= FEWEST_CLUSTERS and region.inside(interval.low, interval.high):
+        return Word.HOLDS
+    return Word.INCONCLUSIVE
+
+
+def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) -> Verdict:
+    """Judge one cell.
+
+    Args:
+        claim: What was declared.
+        evidence: What was measured.
+        params: Parameters of the cell, for example ``{"ahead": 1}``.
+
+    Raises:
+        ClaimError: If the evidence does not fit the declaration. A declared check without
+            evidence is an error, never skipped.
+    """
+    _check_evidence(claim, evidence)
+    start = Verdict(
+        claim=claim.id,
+        version=claim.version,
+        params=params,
+        primary=claim.is_primary(params),
+        verdict=Word.HOLDS,
+    )
+    checks = [CheckResult("instrument", c.name, c.passed, c.detail) for c in evidence.instrument]
+    failed = [check for check in evidence.instrument if not check.passed]
+    if failed:
+        reason = "; ".join(f"{c.name}: {c.detail or 'failed'}" for c in failed)
+        return replace(
+            start,
+            verdict=Word.BROKEN,
+            reason=f"instrument check failed: {reason}",
+            checks=tuple(checks),
+        )
+    abilities = [_ability(needs, evidence.ability[needs.ability]) for needs in claim.applies]
+    checks += [check for check, _ in abilities]
+    lacking = [check for check, _ in abilities if check.passed is False]
+    if lacking:
+        return replace(
+            start,
+            verdict=Word.NOT_APPLICABLE,
+            reason="; ".join(check.detail for check in lacking),
+            checks=tuple(checks),
+        )
+    own = parts_of(claim, evidence.arms)
+    parts = own + rival_parts_of(claim, evidence.arms)
+    results = [_result(part) for part in parts]
+    leading = min(range(len(parts)), key=lambda k: _severity(parts[k], results[k]))
+    decided = results[leading]
+    blocks: list[tuple[Word, str]] = []  # what the checks make of it, gravest first
+    checks += _null(claim, evidence, blocks)
+    checks += _sensitivity(claim, own, evidence, blocks)
+    undecided = [(check, reason) for check, reason in abilities if check.passed is None]
+    word, reason, p_fail = decided.word, "", min(1.0, len(parts) * min(r.p_fail for r in results))
+    broken = [why for block, why in blocks if block is Word.BROKEN]
+    capped = [why for block, why in blocks if block is Word.INCONCLUSIVE]
+    if broken:
+        word, reason = Word.BROKEN, "; ".join(broken)
+    elif undecided:
+        # Whether the claim applies at all is open, so that it cannot fail either.
+        word, p_fail = Word.INCONCLUSIVE, 1.0
+        reason = "; ".join(why for _, why in undecided)
+    elif word is Word.HOLDS and capped:
+        word, reason = Word.INCONCLUSIVE, "; ".join(capped)
+    elif word is Word.INCONCLUSIVE:
+        reason = _undecided(claim, parts[leading])
+    elif word is Word.FAILS:
+        reason = _failed(decided)
+    return replace(
+        start,
+        verdict=word,
+        reason=reason,
+        estimate=decided.estimate,
+        low=decided.low,
+        high=decided.high,
+        least=decided.least,
+        n=decided.n,
+        clusters=decided.clusters,
+        p_fail=p_fail,
+        parts=tuple(results),
+        checks=tuple(checks),
+    )
+
+
+def _check_evidence(claim: Claim, evidence: Evidence) -> None:
+    def known(what: str, given: Iterable[str], names: Sequence[str]) -> None:
+        odd = [name for name in given if name not in names]
+        if odd:
+            raise ClaimError(
+                f"Claim {claim.id} knows no {what} {', '.join(map(repr, odd))}; it declares "
+                f"{', '.join(map(repr, names)) or 'none'}. Check the spelling."
+            )
+
+    known("arm", evidence.arms, claim.arms)
+    known("arm for the null", evidence.null, claim.arms)
+    known("arm to plant into", evidence.planted, claim.arms)
+    needed = [needs.ability for needs in claim.applies]
+    known("ability", evidence.ability, needed)
+    missing = [name for name in needed if name not in evidence.ability]
+    if missing:
+        raise ClaimError(
+            f"Claim {claim.id} applies only with {', '.join(map(repr, missing))}, which was not "
+            "measured. Hand it to judge(ability=...)."
+        )
+    if claim.null is not None and not evidence.null:
+        raise ClaimError(
+            f"Claim {claim.id} declares a null ({claim.null}), but none was measured. Hand it "
+            "to judge(null=...)."
+        )
+    if claim.null is None and evidence.null:
+        raise ClaimError(
+            f"Claim {claim.id} was handed a null but declares none. Say in the declaration "
+            "what the null does."
+        )
+    if evidence.planted and claim.sensitivity is None:
+        raise ClaimError(
+            f"Claim {claim.id} was handed planted arms but declares no sensitivity. Declare it."
+        )
+
+
+def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, str]:
+    part = Part(needs.ability, Region("at least", low=needs.at_least), (), outcome)
+    interval, word = part.interval, locate(part.interval, part.region)
+    unit = f" {needs.unit}" if needs.unit else ""
+    figures = f"{interval.estimate:.3g}{unit} {needs.ability}, {needs.at_least:g} needed"
+    passed = {Word.HOLDS: True, Word.FAILS: False}.get(word)
+    open_question = f"whether it applies is open: {figures} ({_range(interval)})"
+    return _check("ability", needs.ability, passed, figures, interval), open_question
+
+
+def _null(
+    claim: Claim, evidence: Evidence, blocks: list[tuple[Word, str]]
+) -> Iterable[CheckResult]:
+    if claim.null is None:
+        return
+    parts = [
+        p for p in _replaced(claim, evidence, evidence.null) if set(p.arms) & set(evidence.null)
+    ]
+    if not parts:
+        raise ClaimError(
+            f"Claim {claim.id}: the null replaces {', '.join(evidence.null)}, which no "
+            "expectation compares. Measure the null for an arm that is expected to show it."
+        )
+    results = [_result(part) for part in parts]
+    leading = min(range(len(parts)), key=lambda k: _severity(parts[k], results[k]))
+    word, interval = results[leading].word, parts[leading].interval
+    figures = f"{parts[leading].name} {interval.estimate:.3g} ({_range(interval)})"
+    if word is Word.HOLDS:
+        blocks.append((Word.BROKEN, f"the null ({claim.null}) shows the effect: {figures}"))
+    elif word is Word.INCONCLUSIVE:
+        more = _undecided(claim, parts[leading])
+        blocks.append(
+            (Word.INCONCLUSIVE, f"the null ({claim.null}) is undecided: {figures}; {more}")
+        )
+    passed = {Word.FAILS: True, Word.HOLDS: False}.get(word)
+    yield _check("null", claim.null, passed, figures, interval)
+
+
+def _sensitivity(
+    claim: Claim, own: list[Part], evidence: Evidence, blocks: list[tuple[Word, str]]
+) -> Iterable[CheckResult]:
+    if claim.sensitivity is None:
+        return
+    size = claim.sensitivity
+    for part in own:
+        if part.region.kind != "within":
+            continue
+        shift = math.copysign(size, part.interval.estimate)
+        shifted = replace(
+            part.interval,
+            estimate=part.interval.estimate + shift,
+            low=part.interval.low + shift,
+            high=part.interval.high + shift,
+        )
+        seen = locate(shifted, part.region) is not Word.HOLDS
+        figures = f"{part.name} with {size:g} planted is {shifted.estimate:.3g} ({_range(shifted)})"
+        if not seen:
+            blocks.append((Word.BROKEN, f"a planted difference goes unnoticed: {figures}"))
+        yield _check("sensitivity", f"planted {size:g}", seen, figures, shifted)
+    if not evidence.planted:
+        return
+    for before, after in zip(own, _replaced(claim, evidence, evidence.planted), strict=True):
+        if before.region.kind != "within" or not set(after.arms) & set(evidence.planted):
+            continue
+        change = Part(
+            before.name, before.region, before.arms, _as_outcome(after), _as_outcome(before)
+        )
+        interval = change.interval
+        seen = interval.low > 0 or interval.high < 0
+        figures = (
+            f"{before.name} moved by {interval.estimate:.3g} ({_range(interval)}) when the "
+            f"instrument planted {size:g}"
+        )
+        if not seen:
+            blocks.append((Word.BROKEN, f"a planted difference goes unnoticed: {figures}"))
+        yield _check("sensitivity", f"instrument planted {size:g}", seen, figures, interval)
+
+
+def _replaced(claim: Claim, evidence: Evidence, arms: Mapping[str, Arm]) -> list[Part]:
+    return parts_of(claim, {**evidence.arms, **arms})
+
+
+def _as_outcome(part: Part) -> Outcome:
+    return Outcome(part.name, part.plus.examples, part.plus.clusters, part.scores)
+
+
+def _result(part: Part) -> PartResult:
+    interval, region = part.interval, part.region
+    reach = [1.0]
+    if region.low is not None:
+        reach.append(part.sample.p_reaches(region.low, "low"))
+    if region.high is not None:
+        reach.append(part.sample.p_reaches(region.high, "high"))
+    return PartResult(
+        name=part.name,
+        word=locate(interval, region),
+        estimate=interval.estimate,
+        low=_finite(interval.low),
+        high=_finite(interval.high),
+        least=region.text,
+        n=interval.n,
+        clusters=interval.clusters,
+        p_fail=min(reach),
+        method=interval.method,
+    )
+
+
+def _severity(part: Part, result: PartResult) -> tuple[int, float]:
+    """Order of parts, worst first: by word, then by how deep inside the region they lie."""
+    rank = {Word.FAILS: 0, Word.INCONCLUSIVE: 1, Word.HOLDS: 2}[result.word]
+    interval, region = part.interval, part.region
+    depth = min(
+        math.inf if region.low is None else interval.estimate - region.low,
+        math.inf if region.high is None else region.high - interval.estimate,
+    )
+    half = interval.half_width
+    return rank, depth / half if half > 0 else math.copysign(math.inf, depth)
+
+
+def _undecided(claim: Claim, part: Part) -> str:
+    interval, region = part.interval, part.region
+    if interval.clusters < FEWEST_CLUSTERS:
+        return (
+            f"only {interval.clusters} {claim.unit}; below {FEWEST_CLUSTERS} nothing holds, "
+            "whatever the figures"
+        )
+    if interval.method == "none":
+        return (
+            f"every row of {part.name} has the score {interval.estimate:.3g}, which leaves no "
+            "measure of chance; check the instrument"
+        )
+    need = clusters_needed(_planned_distance(claim, region), interval.se, interval.clusters)
+    more = need - interval.clusters
+    if more > 0:
+        return f"about {rounded(more)} {claim.unit} more would settle it"
+    return (
+        f"{interval.clusters} {claim.unit} are enough for the declared effect, so that the "
+        f"truth lies near the edge ({region.text})"
+    )
+
+
+def _planned_distance(claim: Claim, region: Region) -> float:
+    """Distance that a design must resolve: from a dead mechanism, at 0, to the edge."""
+    if math.isfinite(region.half_width):
+        return region.half_width
+    edge = region.low if region.low is not None else region.high
+    if edge:
+        return abs(edge)
+    effects = [e.at_least for e in claim.expects if e.at_least is not None]
+    return min(effects, default=claim.margin)
+
+
+def _failed(result: PartResult) -> str:
+    figures = f"{result.estimate:.3g} ({_ends(result.low, result.high)})"
+    return f"{result.name} is {figures}, expected {_expected(result.least)}"
+
+
+def _expected(least: str) -> str:
+    # A bare figure is a least effect; the other regions already read as what they are.
+    return f"at least {least}" if least.lstrip("-")[:1].isdigit() and "…" not in least else least
+
+
+def _check(
+    kind: str, name: str, passed: bool | None, detail: str, interval: Interval
+) -> CheckResult:
+    low, high = _finite(interval.low), _finite(interval.high)
+    return CheckResult(kind, name, passed, detail, interval.estimate, low, high)
+
+
+def _range(interval: Interval) -> str:
+    return _ends(_finite(interval.low), _finite(interval.high))
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    return f"{'–' if low is None else f'{low:.3g}'} … {'–' if high is None else f'{high:.3g}'}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

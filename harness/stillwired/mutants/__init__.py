@@ -1,0 +1,1 @@
+"""Damaged instruments and checkpoints: proof that a claim can fail."""

@@ -1,0 +1,154 @@
+"""Damaged readings: each breaks one thing that a reader of text relies on.
+
+A claim whose verdict survives its damage would not notice a model without the mechanism.
+Damage is done to what was read, not to the weights, so the ability to predict text stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwired.checkpoints.checkpoint import Checkpoint
+from stillwired.errors import UsageError
+from stillwired.instruments.moments import Moments
+from stillwired.instruments.survey import AHEAD, EMBEDDING, Rows, Survey
+from stillwired.instruments.text import TextReadings, other_document
+
+
+class DamagedSurvey(Survey):
+    """A survey with one thing wrong; the undamaged one stays as it is on disk."""
+
+    def __init__(self, sound: Survey) -> None:
+        """Damage a view of a finished survey."""
+        super().__init__(sound.folder)
+        self._other = other_document(sound.rows("fit").documents, np.random.default_rng(0))
+
+
+class FirstBlockEverywhere(DamagedSurvey):
+    """Every depth shows the first declared block."""
+
+    def states(self, split: str, block: int) -> NDArray[np.float32]:
+        """Return the first declared block's states, whatever is asked."""
+        return super().states(split, self.depths[0].block)
+
+    def lens_states(self, block: int) -> NDArray[np.float32]:
+        """Return the first block that the lens reads, whatever is asked."""
+        return super().lens_states(self.lens_bands[0][0])
+
+    def moments(self) -> Moments:
+        """Repeat the first block's sums for every block."""
+        sound = super().moments()
+        first = [0] * len(sound.blocks)
+        return replace(
+            sound, gram=sound.gram[first], cross=sound.cross[first], x_sum=sound.x_sum[first]
+        )
+
+
+class EmbeddingEverywhere(DamagedSurvey):
+    """The lens reads the embedding at every depth."""
+
+    def lens_states(self, block: int) -> NDArray[np.float32]:
+        """Return the embedding, whatever is asked."""
+        return super().lens_states(EMBEDDING)
+
+
+class OtherDocumentsTargets(DamagedSurvey):
+    """Maps to the final state are fitted to the final states of other documents."""
+
+    def final_states(self, split: str, ahead: int) -> NDArray[np.float32]:
+        """Deal the fit rows' final states out to other documents."""
+        states = super().final_states(split, ahead)
+        return np.array(states[self._other]) if split == "fit" else states
+
+    def moments(self) -> Moments:
+        """Sum over the wrong pairs."""
+        finals = [self.final_states("fit", ahead) for ahead in AHEAD]
+        per_block = [
+            Moments.of(depth.block, self.states("fit", depth.block), finals)
+            for depth in self.depths
+        ]
+        return replace(
+            per_block[0],
+            blocks=tuple(depth.block for depth in self.depths),
+            gram=np.concatenate([m.gram for m in per_block]),
+            cross=np.concatenate([m.cross for m in per_block]),
+            x_sum=np.concatenate([m.x_sum for m in per_block]),
+        )
+
+
+class OtherDocumentsTokens(DamagedSurvey):
+    """Maps to the vocabulary are fitted to the tokens of other documents."""
+
+    def rows(self, split: str) -> Rows:
+        """Deal the fit rows' targets out to other documents."""
+        rows = super().rows(split)
+        if split != "fit":
+            return rows
+        return replace(rows, targets=rows.targets[self._other])
+
+
+class SameTarget(DamagedSurvey):
+    """N = 1 is read whatever N is asked for."""
+
+    def rows(self, split: str) -> Rows:
+        """Repeat the targets of N = 1."""
+        rows = super().rows(split)
+        return replace(rows, targets=np.repeat(rows.targets[:, 1:2], len(AHEAD), axis=1))
+
+    def final_states(self, split: str, ahead: int) -> NDArray[np.float32]:
+        """Return the final states of N = 1."""
+        return super().final_states(split, 1)
+
+    def moments(self) -> Moments:
+        """Repeat the sums of N = 1."""
+        sound = super().moments()
+        one = [sound.ahead.index(1)] * len(sound.ahead)
+        return replace(sound, cross=sound.cross[:, one], y_sum=sound.y_sum[one])
+
+
+class BackwardText:
+    """A checkpoint whose tokenizer turns whole documents round, so followers are predecessors."""
+
+    def __init__(self, checkpoint: Any) -> None:
+        """Wrap a checkpoint."""
+        self._checkpoint = checkpoint
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._checkpoint, name)
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Encode, and reverse every text."""
+        return [tokens[::-1] for tokens in self._checkpoint.encode(texts)]
+
+
+SURVEYS: dict[str, Callable[[Survey], Survey]] = {
+    "the first block read at every depth": FirstBlockEverywhere,
+    "the embedding read at every depth": EmbeddingEverywhere,
+    "maps fitted to the final states of other documents": OtherDocumentsTargets,
+    "a vocabulary map fitted to the tokens of other documents": OtherDocumentsTokens,
+    "the same target whatever N": SameTarget,
+}
+BACKWARD = "a table that counts the tokens before instead of after"
+
+
+def damaged(text: TextReadings, damage: str) -> TextReadings:
+    """Return readings of the same text that carry one damage.
+
+    Args:
+        text: Sound readings.
+        damage: A key of :data:`SURVEYS`, or :data:`BACKWARD`.
+
+    Raises:
+        UsageError: If there is no such damage.
+    """
+    if damage == BACKWARD:
+        return text.with_damage(damage, checkpoint=cast(Checkpoint, BackwardText(text.checkpoint)))
+    if damage not in SURVEYS:
+        known = "; ".join([*SURVEYS, BACKWARD])
+        raise UsageError(f"There is no damage {damage!r} to readings. Known are: {known}.")
+    return text.with_damage(damage, survey=lambda: SURVEYS[damage](text.survey))

@@ -1,0 +1,1 @@
+from stillwired.judge.outcomes import Arm, Outcome  # noqa

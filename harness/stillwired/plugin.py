@@ -1,0 +1,509 @@
+"""pytest hooks: claims become tests, verdicts become outcomes, the gate becomes the exit code.
+
+Only this module knows pytest. It stays out of the way of projects without claims, and it
+imports nothing heavy before a claim runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stillwired.errors import ClaimError, StillwiredError
+from stillwired.options import OPTIONS, Given, depth_id, model_ids, parse
+from stillwired.report.status import ERROR, About, properties, status
+from stillwired.settings import Settings
+
+if TYPE_CHECKING:
+    from stillwired.judge.results import Verdict
+    from stillwired.records.finish import Finished
+    from stillwired.records.session import CellId, Judge, Run
+    from stillwired.report.summary import Page
+
+
+class VerdictFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
+    """A claim's test fails because of its verdict, and for no other reason."""
+
+
+@dataclass
+class State:
+    """What the plugin remembers between hooks.
+
+    Attributes:
+        run: The run.
+        seen: Whether a claim was collected.
+        headed: Whether the header has been shown.
+        failures: Failed tests and modules, verdicts apart.
+        errors: Claims that were not judged because of an error.
+        deselected: Names of the cells that the user left out.
+        problem: Why a worker could not prepare.
+        finished: What became of each checkpoint, once the run is over.
+        unwritten: Why there is no record.
+    """
+
+    run: Run
+    seen: bool = False
+    headed: bool = False
+    failures: int = 0
+    errors: int = 0
+    deselected: list[str] = field(default_factory=list)
+    problem: StillwiredError | None = None
+    finished: list[Finished] = field(default_factory=list)
+    unwritten: str = ""
+
+
+STATE = pytest.StashKey[State]()
+CELL = pytest.StashKey["CellId"]()
+JUDGE = pytest.StashKey["Judge"]()
+
+
+# --- options ------------------------------------------------------------------------------
+
+
+class Hooks:
+    """Hooks that this plugin offers to conftest files."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_claims_prepare(
+        self, config: pytest.Config, spec: str, say: Callable[[str], None]
+    ) -> Any:
+        """Make the checkpoint that a spec names ready to be loaded, and describe it.
+
+        An implementation that returns an object with ``name``, ``layers`` and ``to_json()``
+        replaces the default, which fetches, verifies and converts through the cache.
+        """
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer our hooks."""
+    pluginmanager.add_hookspecs(Hooks)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register every option, and an ini key for each."""
+    group = parser.getgroup("claims", "claims about models (stillwired)")
+    for option in OPTIONS:
+        extra: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {}
+        extra["action"] = "append" if option.repeatable else "store"
+        if not option.metavar:
+            extra["action"] = "store_true"
+        text = option.help_line.replace("%", "%%")
+        group.addoption(option.flag, dest=option.key, default=None, help=text, **extra)
+        kind = "args" if option.repeatable else "string" if option.metavar else "bool"
+        parser.addini(option.key, f"Same as {option.flag}.", type=kind, default=None)  # type: ignore[arg-type]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options; complain about them before anything runs."""
+    from stillwired.records.run import RECORDS, RunFolder, run_name
+    from stillwired.records.session import Run
+
+    marker = "claim(declaration): the test judges this claim about a checkpoint."
+    config.addinivalue_line("markers", marker)
+    try:
+        options = parse(_given(config))
+    except StillwiredError as error:
+        raise pytest.UsageError(str(error)) from None
+    started = time.time()
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        folder = RunFolder(Path(worker["stillwired_folder"]), worker["stillwired_token"])
+    else:
+        name = run_name(tuple(model_ids(options.settings.models)), started)
+        place = config.rootpath / RECORDS / name
+        if options.record is not None:
+            place = options.record.with_suffix(".run")
+        folder = RunFolder(place, uuid.uuid4().hex)
+    config.stash[STATE] = state = State(Run(options, folder, _speaker(config), started))
+    if worker is None:
+        config.pluginmanager.register(Ledger(config, state), "stillwired-ledger")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Send xdist's workers to this run's folder."""
+    folder = node.config.stash[STATE].run.folder
+    node.workerinput["stillwired_folder"] = str(folder.wanted)
+    node.workerinput["stillwired_token"] = folder.token
+
+
+def _given(config: pytest.Config) -> dict[str, Given]:
+    """Collect what was given: on the command line, otherwise in the ini file."""
+    ini_base = config.inipath.parent if config.inipath is not None else config.rootpath
+    given = {}
+    for option in OPTIONS:
+        value, base = config.getoption(option.key), config.invocation_params.dir
+        if value is None:
+            value, base = config.getini(option.key), ini_base
+        if value not in (None, "", []):
+            given[option.name] = Given(value, base)
+    return given
+
+
+# --- collection ---------------------------------------------------------------------------
+
+
+def _claim_of(item: pytest.Item) -> Any:
+    """Return the claim that a test carries; other projects' marks of that name mean nothing."""
+    marker = item.get_closest_marker("claim")
+    declared = sys.modules.get("stillwired.judge.claims")
+    if marker is None or declared is None or not marker.args:
+        return None
+    return marker.args[0] if isinstance(marker.args[0], declared.Claim) else None
+
+
+def _cell_of(item: pytest.Item, order: int = 0) -> CellId | None:
+    from stillwired.records.session import cell_of
+
+    claim = _claim_of(item)
+    if claim is None:
+        return None
+    callspec = getattr(item, "callspec", None)
+    return cell_of(claim, callspec.params if callspec else {}, item.nodeid, order)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a claim on every checkpoint and, where it asks for a depth, at every depth."""
+    if _claim_of(metafunc.definition) is None:
+        return
+    settings = metafunc.config.stash[STATE].run.settings
+    depths = settings.layers or settings.profile.depths
+    wanted = {
+        "checkpoint_spec": (settings.models, model_ids(settings.models), "session"),
+        "depth": (depths, [depth_id(depth) for depth in depths], "function"),
+    }
+    by_hand = {
+        name.strip()
+        for mark in metafunc.definition.iter_markers("parametrize")
+        for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
+    }
+    for name, (values, ids, scope) in wanted.items():
+        if name in metafunc.fixturenames and name not in by_hand:
+            metafunc.parametrize(name, values, ids=ids, indirect=True, scope=scope)  # type: ignore[arg-type]
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Remember which cells the user left out."""
+    cells = [(item, _cell_of(item)) for item in items]
+    for item, cell in cells:
+        if cell is not None:
+            item.config.stash[STATE].deselected.append(cell.key)
+
+
+# --- before the first test ----------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Prepare the checkpoints that the collected claims ask for, and show the header."""
+    config, state = session.config, session.config.stash[STATE]
+    if config.option.collectonly or not any(_claim_of(item) for item in session.items):
+        return
+    from stillwired.records.session import check_cells
+
+    state.seen = True
+    try:
+        for order, item in enumerate(session.items):
+            cell = _cell_of(item, order)
+            if cell is not None:
+                item.stash[CELL] = cell
+        ours = {item.nodeid: item.stash[CELL] for item in session.items if CELL in item.stash}
+        check_cells(ours)
+        if state.deselected:
+            state.run.folder.note("selection", "deselected", sorted(state.deselected))
+        say = _speaker(config, always=True)
+        state.run.prepare_all(
+            dict.fromkeys(cell.spec for cell in ours.values() if cell.spec is not None),
+            lambda spec: config.hook.pytest_claims_prepare(config=config, spec=spec, say=say),
+        )
+        _show_header(config, state)
+    except StillwiredError as error:
+        if not hasattr(config, "workerinput"):
+            state.seen = False
+            raise pytest.UsageError(str(error)) from None
+        # A worker that raises here would be taken for a crash: its tests report it instead.
+        state.problem = error
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_claims_prepare(config: pytest.Config, spec: str, say: Callable[[str], None]) -> Any:
+    """Fetch, verify and convert a checkpoint, unless the cache holds it already."""
+    from stillwired.checkpoints.prepare import prepare
+    from stillwired.store.cache import Store
+
+    return prepare(spec, Store(_cache(config), say), say=say)
+
+
+def _cache(config: pytest.Config) -> Path:
+    from stillwired.store.cache import Store
+
+    return config.stash[STATE].run.settings.cache or Store.default_root()
+
+
+# --- fixtures -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def claims_run(pytestconfig: pytest.Config) -> Run:
+    """The run that these claims are part of: its settings, checkpoints and notes."""
+    return pytestconfig.stash[STATE].run
+
+
+@pytest.fixture(scope="session")
+def claims_config(claims_run: Run) -> Settings:
+    """The settings of this run, from the --claims-* options and the ini file."""
+    return claims_run.settings
+
+
+@pytest.fixture(scope="session")
+def claims_say(claims_run: Run) -> Callable[[str], None]:
+    """Tell the user about progress: a function that takes one line."""
+    return claims_run.say
+
+
+@pytest.fixture(scope="session")
+def checkpoint_spec(request: pytest.FixtureRequest) -> str:
+    """The spec of the checkpoint to judge; a claim runs once for each --claims-model."""
+    return str(_parameter(request, "checkpoint_spec"))
+
+
+@pytest.fixture
+def depth(request: pytest.FixtureRequest) -> float | int:
+    """The depth to judge: a relative depth (float) or a block number (int)."""
+    value: float | int = _parameter(request, "depth")
+    return value
+
+
+def _parameter(request: pytest.FixtureRequest, name: str) -> Any:
+    if not hasattr(request, "param"):
+        raise ClaimError(
+            f"The fixture {name} has a value only in tests that carry a claim. "
+            "Put @pytest.mark.claim(DECLARATION) on the test."
+        )
+    return request.param
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest, claims_run: Run) -> Judge:
+    """Judge the claim of this test: ``judge(arm=outcome, ...)`` gives its verdict."""
+    from stillwired.records.session import Judge
+
+    item = request.node
+    item.stash[JUDGE] = judge = Judge(claims_run, item.nodeid, item.stash.get(CELL, None))
+    return judge
+
+
+# --- running ------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say in each test of a worker why the worker could not prepare."""
+    problem = item.config.stash[STATE].problem
+    if problem is not None and _claim_of(item) is not None:
+        raise problem
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Let the verdict decide how the test came out."""
+    yield
+    if CELL not in item.stash:
+        return
+    verdict = _verdict_of(item)
+    if verdict is None:
+        raise ClaimError(
+            f"{item.nodeid} carries a claim and never called judge. "
+            "Ask for the fixture judge and call it with the claim's arms."
+        )
+    from stillwired.report.terminal import message, unexpected
+
+    item.user_properties += properties(verdict)
+    declaration = item.stash[CELL].claim.to_json()
+    expected = item.config.stash[STATE].run.expected
+    if expected is None and verdict.verdict in ("FAILS", "BROKEN"):
+        raise VerdictFailure(message(declaration, verdict), pytrace=False)
+    if expected is not None and not expected.met(verdict):
+        raise VerdictFailure(unexpected(declaration, verdict, expected), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write the verdict onto the report, and keep what went wrong short."""
+    report = yield
+    error = call.excinfo.value if call.excinfo is not None else None
+    of_ours = isinstance(error, StillwiredError)
+    if _claim_of(item) is None and not (of_ours and JUDGE in item.stash):
+        return report
+    config, verdict = item.config, _verdict_of(item)
+    expected = config.stash[STATE].run.expected
+    about: About = {"word": "", "expected": None}
+    report.stillwired = about  # type: ignore[attr-defined]
+    if report.failed and not isinstance(error, VerdictFailure):
+        about["word"] = ERROR
+        if of_ours and config.option.tbstyle != "long" and config.get_verbosity() < 2:
+            report.longrepr = f"{type(error).__name__}: {error}"
+    elif report.when == "call" and verdict is not None and not hasattr(report, "wasxfail"):
+        about["word"] = str(verdict.verdict)
+        about["expected"] = None if expected is None else expected.met(verdict)
+        if report.failed:
+            report.longrepr = str(error)
+        if report.passed and verdict.verdict != "HOLDS":
+            # Other tools know passed, failed and skipped; none of these has passed.
+            path, line, _ = item.reportinfo()
+            reason = (expected.reason(verdict.key) if expected else "") or verdict.reason
+            report.outcome = "skipped"
+            report.longrepr = (os.fspath(path), (line or 0) + 1, reason or str(verdict.verdict))
+    return report
+
+
+def _verdict_of(item: pytest.Item) -> Verdict | None:
+    judge = item.stash.get(JUDGE, None)
+    return judge.verdict if judge is not None else None
+
+
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> tuple[str, str, str] | None:
+    """Give every verdict its word and its letter."""
+    about: About | None = getattr(report, "stillwired", None)
+    return status(about) if about is not None else None
+
+
+class Ledger:
+    """Counts what reports say, in the process that talks to the user."""
+
+    def __init__(self, config: pytest.Config, state: State) -> None:
+        self._config = config
+        self._state = state
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tell verdicts from failures of any other kind."""
+        about: About | None = getattr(report, "stillwired", None)
+        if about is not None:
+            self._state.seen = True
+            self._state.errors += about["word"] == ERROR
+            if not self._state.headed:
+                _show_header(self._config, self._state)
+        if report.failed and (about is None or about["word"] == ERROR):
+            self._state.failures += 1
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Count modules that could not be collected."""
+        self._state.failures += report.failed
+
+
+# --- the end ------------------------------------------------------------------------------
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Merge the cells into records, and let the gate set the exit code."""
+    config, state = session.config, session.config.stash[STATE]
+    if hasattr(config, "workerinput") or not state.seen:
+        return
+    from stillwired.records.finish import finish
+
+    whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    try:
+        state.finished = finish(state.run, interrupted=not whole)
+    except StillwiredError as error:
+        state.unwritten = str(error)
+    if whole:
+        # A run that -x stopped early has not judged everything: its gate proves nothing.
+        failed = state.failures or state.unwritten or session.shouldfail
+        gated = all(one.gate is not None and one.gate.passed for one in state.finished)
+        passed = gated and not failed
+        session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Show the table, and say where everything lies."""
+    state, reporter = config.stash[STATE], terminalreporter
+    if not state.seen:
+        asked = any(config.getoption(option.key) is not None for option in OPTIONS)
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and (asked or state.deselected):
+            from stillwired.report.summary import nothing_judged
+
+            reporter.write_line(nothing_judged(len(state.deselected)))
+        return
+    from stillwired.report.console import show
+    from stillwired.report.summary import aftermath, summary
+
+    page = _page(config, reporter)
+    if not page.quiet and state.finished:
+        reporter.write_sep("=", "verdicts")
+    for one in state.finished:
+        cache = _cache(config) if one.reads_checkpoint else None
+        seconds = time.time() - state.run.started
+        show(
+            reporter,
+            summary(one, page, expected=state.run.expected, cache=cache, seconds=seconds),
+        )
+    show(
+        reporter,
+        aftermath(state.finished, page, state.run.folder, state.errors, state.unwritten),
+    )
+
+
+# --- the terminal -------------------------------------------------------------------------
+
+
+def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
+    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    return reporter
+
+
+def _encoding(reporter: pytest.TerminalReporter) -> str | None:
+    return getattr(reporter._tw._file, "encoding", None)
+
+
+def _page(config: pytest.Config, reporter: pytest.TerminalReporter) -> Page:
+    from stillwired.report.console import page_of
+
+    start, quiet = config.invocation_params.dir, max(0, -config.get_verbosity())
+    return page_of(reporter, reporter._tw.fullwidth, _encoding(reporter), start, quiet)
+
+
+def _show_header(config: pytest.Config, state: State) -> None:
+    """Show what is about to be judged, once."""
+    state.headed = True
+    reporter = _reporter(config)
+    if reporter is None or config.get_verbosity() < 0 or config.option.no_header:
+        return
+    from stillwired.report.console import show
+    from stillwired.report.summary import heads
+
+    show(reporter, heads(state.run.facts, _page(config, reporter)))
+
+
+def _speaker(config: pytest.Config, *, always: bool = False) -> Callable[[str], None]:
+    from stillwired.report.console import Screen, speaker
+
+    def find() -> Screen | None:
+        reporter = _reporter(config)
+        if reporter is None:
+            return None
+        writer = reporter._tw
+        return Screen(
+            writer=reporter,
+            file=writer._file,
+            line=writer._current_line,
+            width=writer.fullwidth,
+            markup=writer.hasmarkup,
+            capture=config.pluginmanager.get_plugin("capturemanager"),
+        )
+
+    return speaker(find, always=always)

@@ -1,0 +1,127 @@
+"""Files of expected verdicts: what is known of a checkpoint, cell by cell, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from stillwired.errors import ClaimError, RecordError, UsageError
+from stillwired.records.files import read_json
+
+if TYPE_CHECKING:
+    from stillwired.judge.gate import Expected
+    from stillwired.judge.results import Verdict, Word
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """The content of one file; a cell that is not listed is expected to hold.
+
+    Attributes:
+        path: The file.
+        checkpoint: Name of the checkpoint that it is about.
+        profile: Profile that it is about.
+        cells: The listed cells, by name.
+    """
+
+    path: Path
+    checkpoint: str
+    profile: str
+    cells: Mapping[str, Expected]
+
+    def allowed(self, key: str) -> tuple[Word, ...]:
+        """Return the verdicts that may stand for a cell."""
+        from stillwired.judge.results import Word
+
+        cell = self.cells.get(key)
+        return cell.verdicts if cell is not None else (Word.HOLDS,)
+
+    def met(self, verdict: Verdict) -> bool:
+        """Whether a verdict is one that may stand."""
+        return verdict.verdict in self.allowed(verdict.key)
+
+    def check(self, models: Sequence[str], profile: str) -> None:
+        """Check that the file is about the run, as far as that is known without a model.
+
+        Raises:
+            UsageError: If the run has several checkpoints, or another profile.
+        """
+        if len(models) > 1:
+            raise UsageError(
+                "--claims-expected is about one checkpoint, and --claims-model names "
+                f"{len(models)}. Run them one by one."
+            )
+        if self.profile != profile:
+            raise UsageError(
+                f"{self.path} is about the profile {self.profile}, and this run's is {profile}. "
+                f"Give --claims-profile {self.profile}, or another file."
+            )
+
+    def check_checkpoint(self, name: str) -> None:
+        """Check that the file is about the checkpoint of that name.
+
+        Raises:
+            UsageError: If it is about another one.
+        """
+        if self.checkpoint != name:
+            raise UsageError(
+                f"{self.path} is about {self.checkpoint}, and this run's checkpoint is {name}. "
+                f"Give --claims-model {self.checkpoint}, or another file."
+            )
+
+    def reason(self, key: str) -> str:
+        """Return why a listed cell's verdicts are right; empty for one that is not listed."""
+        cell = self.cells.get(key)
+        return cell.reason if cell is not None else ""
+
+
+def read_expected(path: Path) -> Expectations:
+    """Read a file of expected verdicts.
+
+    Raises:
+        RecordError: If it is missing, is not of this form, or lists a cell twice; the message
+            names the entry.
+    """
+    from stillwired.judge.gate import Expected
+    from stillwired.judge.results import Word
+
+    data = read_json(path, "file of expected verdicts")
+
+    def wrong(what: str) -> NoReturn:
+        raise RecordError(
+            f"{path}: {what}. The form is described in docs/records.md, under expected verdicts."
+        )
+
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        wrong(f'it does not say "schema": {SCHEMA}')
+    if set(data) != {"schema", "checkpoint", "profile", "expected"}:
+        wrong(f"its keys are {', '.join(data)}, not schema, checkpoint, profile and expected")
+    for key, kind in (("checkpoint", str), ("profile", str), ("expected", list)):
+        if not isinstance(data[key], kind):
+            wrong(f"{key} is a {type(data[key]).__name__}, not a {kind.__name__}")
+
+    cells: dict[str, Expected] = {}
+    for number, entry in enumerate(data["expected"], start=1):
+        if not isinstance(entry, dict) or set(entry) != {"claim", "params", "verdicts", "reason"}:
+            wrong(f"entry {number} does not have exactly claim, params, verdicts and reason")
+        name = f"entry {number} ({entry['claim']})"
+        if not isinstance(entry["claim"], str) or not isinstance(entry["params"], dict):
+            wrong(f"{name}: claim is a string and params are an object")
+        if not isinstance(entry["reason"], str) or not entry["reason"].strip():
+            wrong(f"{name} gives no reason")
+        words = entry["verdicts"]
+        known = [str(word) for word in Word]
+        if not isinstance(words, list) or not words or any(word not in known for word in words):
+            wrong(f"{name}: verdicts is a list of one or more of {', '.join(known)}")
+        try:
+            cell = Expected(entry["claim"], entry["params"], tuple(words), entry["reason"].strip())
+        except ClaimError as error:
+            raise RecordError(f"{path}: {name}: {error}") from None
+        if cell.key in cells:
+            wrong(f"{name} is listed twice")
+        cells[cell.key] = cell
+    return Expectations(path, data["checkpoint"], data["profile"], cells)

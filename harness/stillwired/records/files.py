@@ -1,0 +1,112 @@
+"""Files that are either whole or absent, and JSON that has one form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stillwired.errors import RecordError
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path`` and move it into place when it is complete.
+
+    Whatever interrupts the writing leaves ``path`` as it was.
+
+    Raises:
+        RecordError: If the folder cannot be written.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        os.close(handle)
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files private; a record is meant to be read by others.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be written: {error.strerror or error}. "
+            "Free some space there, or name another place with --claims-record."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any, *, indent: int | None = None) -> None:
+    """Write plain data as JSON, whole or not at all.
+
+    Raises:
+        RecordError: If the data are not plain, or the folder cannot be written.
+    """
+    text = plain_json(data, indent=indent) + "\n"
+
+    def write(file: Path) -> None:
+        file.write_text(text, encoding="utf-8")
+
+    write_whole(path, write)
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file; ``what`` names its kind in messages.
+
+    Raises:
+        RecordError: If it is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"There is no {what} {path}. Check the path.") from None
+    except IsADirectoryError:
+        raise RecordError(f"{path} is a folder. Name the {what} itself.") from None
+    except OSError as error:
+        raise RecordError(
+            f"The {what} {path} cannot be read: {error.strerror}. Check its permissions."
+        ) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(
+            f"The {what} {path} is not JSON ({error}). It may have been cut short or edited."
+        ) from error
+
+
+def plain_json(data: Any, *, indent: int | None = None) -> str:
+    """Return JSON with the order of keys kept: the order of a family's members has a meaning.
+
+    Raises:
+        RecordError: If something in the data has no JSON form; NaN and infinity have none.
+    """
+    try:
+        return json.dumps(
+            data,
+            indent=indent,
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=None if indent else (",", ":"),
+        )
+    except (TypeError, ValueError) as error:
+        raise RecordError(
+            f"A record holds plain data only ({error}). "
+            "Hand over strings, booleans and finite numbers of Python's own types."
+        ) from error
+
+
+def digest_of(data: Any) -> str:
+    """Return the sha256 of plain data, in hex."""
+    return hashlib.sha256(plain_json(data).encode("utf-8")).hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

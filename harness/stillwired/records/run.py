@@ -1,0 +1,191 @@
+"""A run's folder: what has been judged so far, cell by cell, whoever judged it.
+
+Each process of a run writes into the same folder, every file whole or not at all. When the
+run ends its cells are merged into records; when it is interrupted they stay where they are.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillwired.errors import RecordError
+from stillwired.records.evidence import describe, evidence_to_json, save_outcomes
+from stillwired.records.files import digest_of, read_json, write_json
+
+if TYPE_CHECKING:
+    from stillwired.judge.claims import Claim
+    from stillwired.judge.results import Evidence, Verdict
+
+Json = dict[str, Any]
+
+RECORDS = Path(".stillwired", "records")
+LIBRARIES = ("torch", "transformers", "nnsight", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One judged cell as it lies in the run's folder.
+
+    Attributes:
+        order: Place of its test in the run; the same in every process of the run.
+        spec: Checkpoint spec that it belongs to, or None.
+        declaration: The claim as data.
+        verdict: The verdict as data.
+        evidence: Arms, null, ability and instrument checks, outcomes by id.
+        outcomes: Name and factors of those outcomes, by id.
+        seconds: Time from the start of the test to the verdict.
+    """
+
+    order: int
+    spec: str | None
+    declaration: Json
+    verdict: Json
+    evidence: Json
+    outcomes: Json
+    seconds: float
+
+
+class RunFolder:
+    """Access to one run's folder; nothing is written before :meth:`reserve`."""
+
+    def __init__(self, wanted: Path, token: str) -> None:
+        """Name the folder that is wanted and the run (by a token) that wants it."""
+        self.wanted = wanted
+        self.token = token
+        self._path: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder, made for this run on first use.
+
+        Another run's folder is never used: if the name is taken, a number is added. Every
+        process of one run holds the same token and so ends up in the same folder.
+
+        Raises:
+            RecordError: If no folder can be made there.
+        """
+        if self._path is None:
+            self._path = self._reserve()
+        return self._path
+
+    def _reserve(self) -> Path:
+        for k in range(1, 1000):
+            path = self.wanted if k == 1 else Path(f"{self.wanted}-{k}")
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                if self._owns(path):
+                    return path
+            except OSError as error:
+                raise RecordError(
+                    f"The folder {path} of this run cannot be written: "
+                    f"{error.strerror or error}. Run from a folder that can be written, or give "
+                    "pytest another one with --rootdir."
+                ) from error
+        raise RecordError(f"No free name beside {self.wanted}. Remove old records there.")
+
+    def _owns(self, path: Path) -> bool:
+        """Put our token into the folder, unless another run's is there already."""
+        owner = path / "run"
+        if not owner.exists() and not (path / "record.json").exists():
+            # A folder that is not empty cannot be replaced by a rename, so exactly one run's
+            # token arrives, and it arrives whole.
+            ours = Path(tempfile.mkdtemp(dir=path))
+            (ours / self.token).touch()
+            try:
+                ours.rename(owner)
+            except OSError:
+                shutil.rmtree(ours)
+        return (owner / self.token).exists()
+
+    @property
+    def outcomes(self) -> Path:
+        """Where outcomes are kept until the merge."""
+        return self.path / "outcomes"
+
+    def add(
+        self,
+        claim: Claim,
+        verdict: Verdict,
+        evidence: Evidence,
+        *,
+        order: int,
+        spec: str | None,
+        seconds: float,
+    ) -> None:
+        """Keep a judged cell with everything it was judged from."""
+        data, outcomes = evidence_to_json(evidence)
+        cell = Cell(
+            order=order,
+            spec=spec,
+            declaration=claim.to_json(),
+            verdict=verdict.to_json(),
+            evidence=data,
+            outcomes={name: describe(outcome) for name, outcome in outcomes.items()},
+            seconds=round(seconds, 3),
+        )
+        save_outcomes(self.outcomes, outcomes)
+        write_json(self.path / "cells" / f"{order:05d}.json", asdict(cell))
+
+    def cells(self) -> list[Cell]:
+        """Return every cell judged so far, in the order of their tests."""
+        files = sorted((self.path / "cells").glob("*.json"))
+        return [Cell(**read_json(file, "judged cell")) for file in files]
+
+    def note(self, kind: str, name: str, value: Any) -> None:
+        """Keep a fact about the run; a later one of the same kind and name replaces it."""
+        file = f"{digest_of([kind, name])[:16]}.json"
+        write_json(self.path / "notes" / file, {"kind": kind, "name": name, "value": value})
+
+    def notes(self, kind: str) -> Json:
+        """Return the facts of one kind by name, sorted by name."""
+        files = sorted((self.path / "notes").glob("*.json"))
+        found = [read_json(file, "note") for file in files]
+        return {n["name"]: n["value"] for n in sorted(found, key=_name) if n["kind"] == kind}
+
+    def clear(self) -> None:
+        """Remove what the merge has taken over; the folder too, if no record lies in it."""
+        for part in ("cells", "outcomes", "notes", "run"):
+            shutil.rmtree(self.path / part, ignore_errors=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+
+def run_name(models: tuple[str, ...], at: float) -> str:
+    """Return the name of a run's folder: its time, and the model if there is just one."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(at))
+    return f"{stamp}-{models[0]}" if len(models) == 1 else stamp
+
+
+def environment() -> Json:
+    """Describe the machine without importing anything heavy.
+
+    ``threads`` is what the process may use: ``OMP_NUM_THREADS``, otherwise its CPUs.
+    """
+    packages = {}
+    for package in ("stillwired", *LIBRARIES):
+        try:
+            packages[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "threads": int(threads) if threads.isdigit() else len(os.sched_getaffinity(0)),
+        "packages": packages,
+    }
+
+
+def _name(note: Mapping[str, Any]) -> str:
+    return json.dumps(note["name"])

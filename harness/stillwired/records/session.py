@@ -1,0 +1,293 @@
+"""One run of claims in one process: its checkpoints, its notes, and the cells it judges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stillwired.errors import ClaimError
+from stillwired.options import RunOptions, check_layers, model_ids
+from stillwired.records.record import RunFacts
+from stillwired.records.run import RunFolder
+from stillwired.settings import Settings
+
+if TYPE_CHECKING:
+    from stillwired.judge.claims import Claim
+    from stillwired.judge.outcomes import Arm, Outcome
+    from stillwired.judge.results import Evidence, InstrumentCheck, Verdict
+    from stillwired.records.expected import Expectations
+
+Json = dict[str, Any]
+Say = Callable[[str], None]
+
+
+class Prepared(Protocol):
+    """What a run needs to know of a checkpoint that is ready to be loaded."""
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Everything that the record says of it."""
+
+
+@dataclass(frozen=True)
+class CellId:
+    """Which cell a test stands for.
+
+    Attributes:
+        claim: The claim that it judges.
+        params: The cell's parameters.
+        spec: The checkpoint's spec, or None for a claim that reads no checkpoint.
+        order: Place of the test in the run.
+    """
+
+    claim: Claim
+    params: Mapping[str, str | int | float | bool]
+    spec: str | None
+    order: int = 0
+
+    @property
+    def key(self) -> str:
+        """The cell's name within its record."""
+        from stillwired.judge.results import cell_key
+
+        return cell_key(self.claim.id, self.params)
+
+
+def cell_of(claim: Claim, params: Mapping[str, Any], where: str, order: int = 0) -> CellId:
+    """Describe the cell that a test stands for, from all of the test's parameters.
+
+    ``checkpoint_spec`` names the checkpoint and is no part of the cell. A depth that is an
+    integer is a block number, and is called that, lest block 1 be taken for relative depth 1.0.
+
+    Raises:
+        ClaimError: If a parameter has no place in a record; ``where`` names the test.
+    """
+    rest = dict(params)
+    spec = rest.pop("checkpoint_spec", None)
+    for name, value in rest.items():
+        if type(value) not in (str, int, float, bool):
+            raise ClaimError(
+                f"{where}: the parameter {name} is a {type(value).__name__}. The parameters of "
+                "a claim name its cell in the record; use strings, numbers or booleans."
+            )
+    if type(rest.get("depth")) is int:
+        rest["block"] = rest.pop("depth")
+    return CellId(claim, rest, spec, order)
+
+
+def check_cells(cells: Mapping[str, CellId]) -> None:
+    """Check that a run's cells, by the name of their tests, can stand in one record.
+
+    Raises:
+        ClaimError: If two tests stand for one cell, or declare one claim differently.
+    """
+    taken: dict[tuple[str | None, str], str] = {}
+    declared: dict[str, tuple[Json, str]] = {}
+    for test, cell in cells.items():
+        claim, first = declared.setdefault(cell.claim.id, (cell.claim.to_json(), test))
+        if claim != cell.claim.to_json():
+            raise ClaimError(
+                f"{first} and {test} declare {cell.claim.id} differently. "
+                "Give each declaration its own id."
+            )
+        other = taken.setdefault((cell.spec, cell.key), test)
+        if other != test:
+            raise ClaimError(
+                f"{other} and {test} both judge {cell.key}. Parametrise them apart, or remove one."
+            )
+
+
+@dataclass
+class Run:
+    """What fixtures and claims need to know of the run that they are part of.
+
+    Attributes:
+        options: The run's options.
+        folder: Where judged cells are kept.
+        say: Tells the user about progress; one line at a time.
+        started: When the run began, in seconds since the epoch.
+    """
+
+    options: RunOptions
+    folder: RunFolder
+    say: Say
+    started: float = field(default_factory=time.time)
+    _prepared: dict[str, Prepared] = field(default_factory=dict)
+    _expected: Expectations | None = None
+    _times: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        """What the measurement depends on."""
+        return self.options.settings
+
+    @property
+    def expected(self) -> Expectations | None:
+        """The expected verdicts, read when they are first needed.
+
+        Raises:
+            RecordError: If the file cannot be read.
+        """
+        path = self.options.expected
+        if path is not None and self._expected is None:
+            from stillwired.records.expected import read_expected
+
+            self._expected = read_expected(path)
+        return self._expected
+
+    def prepare_all(self, specs: Iterable[str], how: Callable[[str], Prepared]) -> None:
+        """Make checkpoints ready, after checking what can be checked without them.
+
+        Raises:
+            UsageError: If the expected verdicts are about another run.
+        """
+        if self.expected is not None:
+            self.expected.check(self.settings.models, self.settings.profile.name)
+        for spec in specs:
+            prepared = self.prepare(spec, how)
+            if self.expected is not None:
+                self.expected.check_checkpoint(prepared.name)
+
+    def prepare(self, spec: str, how: Callable[[str], Prepared]) -> Prepared:
+        """Make a checkpoint ready, once per process, and note it for the record.
+
+        Raises:
+            UsageError: If ``--claims-layers`` names a block that the checkpoint lacks.
+        """
+        if spec not in self._prepared:
+            prepared = how(spec)
+            check_layers(self.settings.layers, prepared.name, prepared.layers)
+            self._prepared[spec] = prepared
+            self.folder.note("checkpoint", spec, dict(prepared.to_json()))
+        return self._prepared[spec]
+
+    def prepared(self, spec: str) -> Any:
+        """Return a checkpoint that the run has made ready.
+
+        Raises:
+            ClaimError: If the run has no such checkpoint.
+        """
+        try:
+            return self._prepared[spec]
+        except KeyError:
+            raise ClaimError(
+                f"The run has not prepared {spec!r}. Ask for the fixture checkpoint_spec, and "
+                "use the spec that it gives."
+            ) from None
+
+    def name_of(self, spec: str | None) -> str:
+        """Return the short name of a checkpoint, as test ids and file names use it."""
+        if spec is None:
+            return "no-model"
+        models = self.settings.models
+        return model_ids(models)[models.index(spec)] if spec in models else model_ids([spec])[0]
+
+    def note_corpus(self, facts: Mapping[str, Any]) -> None:
+        """Put the text that was measured on into the record: its name, digest and sizes."""
+        self.folder.note("corpus", "corpus", dict(facts))
+
+    def note_time(self, label: str, seconds: float) -> None:
+        """Put the time that a step took into the record's times."""
+        self.folder.note("time", label, round(float(seconds), 3))
+
+    @contextmanager
+    def timed(self, label: str) -> Iterator[None]:
+        """Note the time that the block takes; several blocks of one label add up."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._times[label] = self._times.get(label, 0.0) + time.monotonic() - started
+            self.note_time(label, self._times[label])
+
+    def judge(self, cell: CellId, evidence: Evidence, started: float) -> Verdict:
+        """Judge a cell and keep it, with everything it was judged from, at once."""
+        from stillwired.judge.verdicts import judge_cell
+
+        verdict: Verdict = judge_cell(cell.claim, evidence, dict(cell.params))
+        self.folder.add(
+            cell.claim,
+            verdict,
+            evidence,
+            order=cell.order,
+            spec=cell.spec,
+            seconds=time.time() - started,
+        )
+        return verdict
+
+    @property
+    def facts(self) -> RunFacts:
+        """What holds for the whole run, with the checkpoints that any process has noted."""
+        settings = self.settings
+        return RunFacts(
+            profile=settings.profile.name,
+            layers=settings.layers,
+            seed=settings.seed,
+            regime={
+                "device": settings.device,
+                "dtype": settings.dtype,
+                "attention": settings.attention,
+            },
+            checkpoints=self.folder.notes("checkpoint"),
+            started=self.started,
+        )
+
+
+class Judge:
+    """Judges the cell that a test stands for, from the arms that the test hands over."""
+
+    def __init__(self, run: Run, test: str, cell: CellId | None) -> None:
+        """Judge in a run, for the test of that name; a test without a claim has no cell."""
+        self.verdict: Verdict | None = None
+        self._run = run
+        self._test = test
+        self._cell = cell
+        self._started = time.time()
+
+    def __call__(
+        self,
+        *,
+        null: Mapping[str, Arm] | None = None,
+        ability: Mapping[str, Outcome] | None = None,
+        checks: Sequence[InstrumentCheck] = (),
+        planted: Mapping[str, Arm] | None = None,
+        **arms: Arm,
+    ) -> Verdict:
+        """Judge the claim on these arms, and keep the verdict with its evidence.
+
+        Args:
+            null: Outcomes of the null check, by the arm that each replaces.
+            ability: Outcomes of the abilities that the claim presupposes.
+            checks: Instrument checks that ran with the measurement.
+            planted: Outcomes with the sensitivity planted, by the arm that each replaces.
+            **arms: Outcomes by arm name, rivals included.
+
+        Raises:
+            ClaimError: If the test carries no claim, has judged before, or the evidence does
+                not fit the claim.
+            RecordError: If the cell cannot be kept.
+        """
+        from stillwired.judge.results import Evidence
+
+        if self._cell is None:
+            raise ClaimError(
+                f"{self._test} judges, but carries no claim. "
+                "Put @pytest.mark.claim(DECLARATION) on the test."
+            )
+        if self.verdict is not None:
+            raise ClaimError(
+                f"{self._test} judges twice. A test stands for one cell; parametrise it."
+            )
+        evidence = Evidence(arms, null or {}, ability or {}, tuple(checks), planted or {})
+        self.verdict = self._run.judge(self._cell, evidence, self._started)
+        return self.verdict

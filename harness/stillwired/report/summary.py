@@ -1,0 +1,133 @@
+"""The whole summary of a run or of a record: title, table, counts, and what the gate says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillwired.records.expected import Expectations
+from stillwired.records.finish import Finished
+from stillwired.records.record import RunFacts
+from stillwired.records.run import RunFolder, environment
+from stillwired.report.terminal import Line, Row, Span, closing, table, title, versions
+from stillwired.report.text import path, to_ascii, wrap
+
+if TYPE_CHECKING:
+    from stillwired.judge.results import Verdict
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a summary is shown.
+
+    Attributes:
+        width: Columns.
+        ascii_only: Whether typographic signs must be written in ASCII.
+        quiet: 0 for everything, 1 without title and without what holds, 2 for the counts alone.
+        start: Folder that shown paths start from.
+    """
+
+    width: int
+    ascii_only: bool = False
+    quiet: int = 0
+    start: Path = Path()
+
+    def plain(self, lines: Sequence[str], style: str = "") -> list[Line]:
+        """Turn texts into lines that this page can show."""
+        return [[Span(to_ascii(text) if self.ascii_only else text, style)] for text in lines]
+
+
+def heads(facts: RunFacts, page: Page) -> list[Line]:
+    """Return the header of a run: each checkpoint that is about to be judged, and versions."""
+    lines: list[Line] = []
+    checkpoints: list[Mapping[str, Any] | None] = [
+        {**known, "regime": facts.regime} for known in facts.checkpoints.values()
+    ]
+    for checkpoint in checkpoints or [None]:
+        lines += page.plain(title(checkpoint, facts.profile, facts.seed, page.width), "bold")
+    packages = environment()["packages"]
+    only = checkpoints[0] if len(checkpoints) == 1 else None
+    return lines + page.plain(versions(only, packages, page.width), "light")
+
+
+def summary(
+    finished: Finished,
+    page: Page,
+    *,
+    expected: Expectations | None = None,
+    cache: Path | None = None,
+    seconds: float = 0.0,
+) -> list[Line]:
+    """Return one checkpoint's part of the summary."""
+    rows = [_row(verdict, finished, expected) for verdict in finished.verdicts]
+    lines: list[Line] = []
+    if page.quiet == 0:
+        lines += page.plain(
+            title(finished.checkpoint, finished.profile, finished.seed, page.width), "bold"
+        )
+    if page.quiet < 2:
+        shown = [row for row in rows if not (page.quiet and row.quiet)]
+        lines += table(shown, page.width, ascii_only=page.ascii_only)
+    lines += page.plain(
+        closing(
+            finished.verdicts,
+            finished.record,
+            cache,
+            seconds,
+            start=page.start,
+            width=page.width,
+        )
+    )
+    if finished.gate is not None and page.quiet < 2:
+        style = "" if finished.gate.passed else "red"
+        for text in finished.gate.lines:
+            lines += page.plain(wrap(text, page.width, 0), style)
+    return lines
+
+
+def _row(verdict: Verdict, finished: Finished, expected: Expectations | None) -> Row:
+    note = ""
+    if expected is not None:
+        if not expected.met(verdict):
+            allowed = " or ".join(expected.allowed(verdict.key))
+            note = f"{allowed} expected"
+        elif verdict.key in expected.cells:
+            note = "expected"
+    elif verdict.verdict == "FAILS" and finished.gate is not None:
+        note = "" if finished.gate.corrected.get(verdict.key, True) else "not after correction"
+    quiet = (verdict.verdict == "HOLDS" and not note) or note == "expected"
+    return Row(verdict, finished.published.get(verdict.claim, ""), note, quiet)
+
+
+def aftermath(
+    finished: Sequence[Finished],
+    page: Page,
+    folder: RunFolder,
+    errors: int = 0,
+    unwritten: str = "",
+) -> list[Line]:
+    """Return what must be said after the tables: errors, and cells that stayed behind."""
+    judged = sum(len(one.verdicts) for one in finished)
+    stay = f"The cells judged so far stay in {path(folder.path / 'cells', page.start)}"
+    lines: list[str] = []
+    if errors:
+        lines.append(f"{errors} not judged, because of errors.")
+    if unwritten:
+        lines.append(f"No record was written. {unwritten} {stay}.")
+    elif any(one.record is None for one in finished):
+        lines.append(f"Interrupted: {judged} judged, no record was written. {stay}.")
+    elif not finished:
+        lines.append("No claim was judged, so there is no record.")
+    return [line for text in lines for line in page.plain(wrap(text, page.width, 0), "red")]
+
+
+def nothing_judged(deselected: int) -> str:
+    """Explain pytest's exit code 5 to somebody who meant to judge claims."""
+    why = (
+        f"{deselected} were collected, and -k, -m or --deselect left them all out"
+        if deselected
+        else "none was collected; name their folder, as in `pytest claims/`"
+    )
+    return f"No claim was judged: {why}. Exit code 5 says that nothing was run."

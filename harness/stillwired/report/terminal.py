@@ -1,0 +1,284 @@
+"""The verdict table and the lines around it, for people.
+
+Everything is laid out as spans of text with a style, so that the same lines serve a terminal
+with colours, a terminal without, and a log file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stillwired.report.text import (
+    NOTHING,
+    count,
+    dtype,
+    duration,
+    fold,
+    number,
+    pad,
+    path,
+    published,
+    size,
+    to_ascii,
+    where,
+    width_of,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from stillwired.judge.results import Verdict
+    from stillwired.records.expected import Expectations
+
+GAP = "  "
+INDENT = 4
+_NAME = "stillwired"
+WORDS = ("HOLDS", "FAILS", "INCONCLUSIVE", "NOT APPLICABLE", "BROKEN")
+STYLES = {
+    "HOLDS": "green",
+    "FAILS": "red",
+    "INCONCLUSIVE": "yellow",
+    "NOT APPLICABLE": "cyan",
+    "BROKEN": "purple",
+}
+
+
+class Span(NamedTuple):
+    """A piece of a line and how it looks: names of styles, separated by blanks."""
+
+    text: str
+    style: str = ""
+
+
+Line = list[Span]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        verdict: The cell's verdict.
+        published: What the paper measured.
+        note: Written after the verdict in brackets, for example ``expected``.
+        quiet: A quiet table leaves it out.
+    """
+
+    verdict: Verdict
+    published: str
+    note: str = ""
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """A row's texts, ready to be aligned."""
+
+    claim: str
+    where: str
+    estimate: str
+    interval: str
+    least: str
+    published: str
+    verdict: str
+    style: str
+    reason: str
+    primary: bool
+
+
+def title(checkpoint: Mapping[str, Any] | None, profile: str, seed: int, width: int) -> list[str]:
+    """Return what says which checkpoint was judged, how, and from which draws.
+
+    One line if that fits; otherwise the checkpoint's particulars stand beneath.
+    """
+    known = checkpoint or {}
+    regime = known.get("regime", {})
+    name = known.get("name") or "no checkpoint"
+    how = (regime.get("device", ""), dtype(regime.get("dtype", "")), regime.get("attention", ""))
+    run = [" ".join(how).strip() if known.get("name") else "", profile, f"seed {seed}"]
+    about = [
+        str(known["origin"]) if known.get("origin") else "",
+        f"sha256 {str(known['digest'])[:8]}…" if known.get("digest") else "",
+        f"{known['layers']} × {known['heads']} heads" if known.get("heads") else "",
+    ]
+    inner = [part for part in about if part]
+    one = GAP.join(
+        part for part in (_NAME, f"{name} ({', '.join(inner)})" if inner else name, *run) if part
+    )
+    if width_of(one) <= width:
+        return [one]
+    first = fold((part for part in (_NAME, name, *run) if part), width, indent=len(_NAME) + 2)
+    commas = [f"{part}," for part in inner[:-1]] + inner[-1:]
+    return first + _indented(fold(commas, width - len(_NAME) - 2, gap=1))
+
+
+def versions(
+    checkpoint: Mapping[str, Any] | None, packages: Mapping[str, str], width: int
+) -> list[str]:
+    """Return the line of parameters and library versions under the title."""
+    chunks = [f"{name} {version}" for name, version in packages.items()]
+    if checkpoint is not None and checkpoint.get("parameters"):
+        chunks.insert(0, f"{size(checkpoint['parameters'])} parameters")
+    return _indented(fold(chunks, width - len(_NAME) - 2))
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [" " * (len(_NAME) + 2) + line for line in lines]
+
+
+def table(rows: Sequence[Row], width: int, *, ascii_only: bool = False) -> list[Line]:
+    """Lay the table out for a terminal of that width.
+
+    The columns are aligned; where they do not fit, the published value goes first, then the
+    rows of a claim stand beneath its name. Reasons follow the verdict if the line has room,
+    otherwise they stand wrapped below.
+    """
+    if not rows:
+        return []
+    say = to_ascii if ascii_only else str
+    cells = _cells(rows, say)
+    marked = any(not row.primary for row in cells)
+    names = ("claim", "where", "estimate", say("95 % interval"), "least", "published", "verdict")
+    widths = {
+        field: max(width_of(name), *(width_of(getattr(row, field)) for row in cells))
+        for field, name in zip(_FIELDS, names, strict=True)
+    }
+    # Nothing follows the verdict but its reason, so only its shortest need counts.
+    widths["verdict"] = min(widths["verdict"], len("NOT APPLICABLE"))
+    columns = list(_FIELDS)
+    if _total(widths, columns) > width:
+        columns.remove("published")
+    stacked = _total(widths, columns) > width
+    if stacked:
+        columns.remove("claim")
+    lead = " " * INDENT if stacked else ""
+    titles = dict(zip(_FIELDS, names, strict=True))
+    head = GAP.join(_fill(titles[field], widths[field], field) for field in columns)
+    lines: list[Line] = [[Span((lead + head).rstrip(), "bold")]]
+    above = ""
+    for row in cells:
+        if stacked and row.claim != above:
+            lines.append([Span(row.claim)])
+        above = row.claim
+        line: Line = [Span(lead)] if stacked else []
+        for field in columns[:-1]:
+            style = "bold" if field == columns[0] and row.primary and marked else ""
+            line.append(Span(_fill(getattr(row, field), widths[field], field) + GAP, style))
+        line.append(Span(row.verdict, row.style))
+        used = sum(width_of(span.text) for span in line)
+        if row.reason and used + len(GAP) + width_of(row.reason) <= width:
+            lines.append([*line, Span(GAP + row.reason, "light")])
+            continue
+        lines.append(line)
+        below = wrap(row.reason, width, INDENT + len(lead))
+        lines += [[Span(text, "light")] for text in below]
+    if marked and any(row.primary for row in cells):
+        lines.append([Span("* primary cell: these alone decide the exit code", "light")])
+    return lines
+
+
+_FIELDS = ("claim", "where", "estimate", "interval", "least", "published", "verdict")
+
+
+def _cells(rows: Sequence[Row], say: Any) -> list[_Cells]:
+    lows = [say(number(row.verdict.low)) for row in rows]
+    highs = [say(number(row.verdict.high)) for row in rows]
+    low_width, high_width = max(map(width_of, lows)), max(map(width_of, highs))
+    marked = any(not row.verdict.primary for row in rows)
+    cells = []
+    for row, low, high in zip(rows, lows, highs, strict=True):
+        verdict = row.verdict
+        word = str(verdict.verdict)
+        bounds = f"{pad(low, low_width, right=True)} … {pad(high, high_width, right=True)}"
+        star = " *" if marked and verdict.primary else ""
+        cells.append(
+            _Cells(
+                claim=verdict.claim,
+                where=say(where(verdict.params) + star),
+                estimate=say(number(verdict.estimate)),
+                interval=say(NOTHING if verdict.low is verdict.high is None else bounds),
+                least=say(verdict.least or NOTHING),
+                published=say(published(row.published)),
+                verdict=say(f"{word} ({row.note})" if row.note else word),
+                style=STYLES[word],
+                reason=say(verdict.reason),
+                primary=verdict.primary,
+            )
+        )
+    return cells
+
+
+def _fill(text: str, width: int, field: str) -> str:
+    return pad(text, width, right=field == "estimate")
+
+
+def _total(widths: Mapping[str, int], columns: Sequence[str]) -> int:
+    return sum(widths[field] for field in columns) + len(GAP) * (len(columns) - 1)
+
+
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """Count the verdicts: ``31 hold, 1 fails, 2 inconclusive, 4 not applicable, 0 broken``."""
+    counts = {word: sum(v.verdict == word for v in verdicts) for word in WORDS}
+    verbs = {
+        "HOLDS": "holds" if counts["HOLDS"] == 1 else "hold",
+        "FAILS": "fails" if counts["FAILS"] == 1 else "fail",
+    }
+    return ", ".join(f"{n} {verbs.get(word, word.lower())}" for word, n in counts.items())
+
+
+def closing(
+    verdicts: Sequence[Verdict],
+    record: Path | None,
+    cache: Path | None,
+    seconds: float,
+    *,
+    start: Path,
+    width: int,
+) -> list[str]:
+    """Return the lines under the table: counts, time, record, cache."""
+    chunks = [tally(verdicts), duration(seconds)]
+    if record is not None:
+        chunks.append(f"record: {path(record, start)}")
+    if cache is not None:
+        chunks.append(f"cache: {path(cache, start)}")
+    return fold(chunks, width, gap=3)
+
+
+def message(declaration: Mapping[str, Any], verdict: Verdict) -> str:
+    """Say in a few lines why a claim's test fails, in place of a traceback."""
+    source = declaration["source"]
+    paper = source["paper"]
+    lines = [
+        verdict.reason or f"{verdict.verdict}: {verdict.claim}",
+        f"  claim      {declaration['says']}",
+    ]
+    if verdict.estimate is not None:
+        unit = declaration.get("unit", "clusters")
+        lines.append(
+            f"  measured   {number(verdict.estimate)}, "
+            f"95 % interval {number(verdict.low)} … {number(verdict.high)}, "
+            f"{count(verdict.n)} examples in {count(verdict.clusters)} {unit}"
+        )
+        lines.append(f"  needed     {verdict.least}")
+    lines.append(f"  published  {declaration['published']}")
+    lines.append(f"  source     {paper['title']}, {source['place']}")
+    lines += [
+        f"  {check.kind:<10} {check.name}: {check.detail or 'not passed'}"
+        for check in verdict.checks
+        if check.passed is not True
+    ]
+    return "\n".join(lines)
+
+
+def unexpected(declaration: Mapping[str, Any], verdict: Verdict, expected: Expectations) -> str:
+    """Say why a verdict that was not expected fails the run, even a better one."""
+    allowed = " or ".join(expected.allowed(verdict.key))
+    known = expected.reason(verdict.key)
+    listed = f" ({known})" if known else ", as every cell that the file does not list"
+    return (
+        f"{verdict.verdict}, where {expected.path.name} expects {allowed}{listed}\n"
+        f"{message(declaration, verdict)}\n"
+        f"  remedy     if this verdict is right, write it into {expected.path} with its reason"
+    )

@@ -1,0 +1,40 @@
+"""What one run was asked to do, as plain values that know nothing of pytest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stillwired.profiles import QUICK, Profile
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a run.
+
+    Attributes:
+        models: Checkpoint specs, as given.
+        profile: Sizes of the measurement.
+        layers: Relative depths (float) or block numbers (int) that replace the profile's
+            depths; empty keeps them.
+        device: Torch device, for example ``cpu`` or ``cuda:0``.
+        dtype: Torch dtype by name.
+        attention: Attention kernel by transformers' name.
+        corpus: The user's own text, or None for the built-in corpus.
+        cache: Root of the cache, or None for the default place.
+        seed: The suite's seed; draws of data depend on it, never on the checkpoint.
+        strict: INCONCLUSIVE fails the run too.
+    """
+
+    models: tuple[str, ...] = (DEFAULT_MODEL,)
+    profile: Profile = field(default=QUICK)
+    layers: tuple[float | int, ...] = ()
+    device: str = "cpu"
+    dtype: str = "float32"
+    attention: str = "eager"
+    corpus: Path | None = None
+    cache: Path | None = None
+    seed: int = 0
+    strict: bool = False

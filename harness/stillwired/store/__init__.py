@@ -1,0 +1,1 @@
+"""Content-addressed cache and the wheels that come with it."""

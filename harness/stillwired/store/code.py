@@ -1,0 +1,115 @@
+"""Which source code a cached value depends on, as one digest.
+
+A cached value is only as good as the code that made it. The digest covers the named modules
+and, by reading their import statements, every module of this package that they import in turn.
+Nothing is imported to find out, so asking costs milliseconds and never loads torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from stillwired.errors import CacheError
+
+PACKAGE = "stillwired"
+_ROOT = Path(__file__).resolve().parents[1]
+
+# The store and the errors carry values, they do not make them: a better error message must not
+# throw hours of fitting away.
+_UNCOUNTED = (f"{PACKAGE}.store", f"{PACKAGE}.errors")
+
+
+def code_digest(*module_names: str) -> str:
+    """Digest the sources of modules and of everything of this package that they import.
+
+    Imports inside functions count like those at the top. Modules loaded by a computed name are
+    not seen, and neither are data files: put their content into the inputs of the cache entry.
+
+    Args:
+        module_names: Dotted names, for example ``"stillwired.engine.engine"``.
+
+    Returns:
+        A sha256 in hexadecimal, independent of the order of the names.
+
+    Raises:
+        CacheError: If a named module is not part of this package.
+    """
+    pending = list(module_names)
+    sources: dict[str, Path] = {}
+    while pending:
+        name = pending.pop()
+        if name in sources or _uncounted(name):
+            continue
+        path = _source_of(name)
+        if path is None:
+            raise CacheError(
+                f"There is no module {name!r} in {PACKAGE}, so its code cannot be part of a cache "
+                "key. Name a module of the package by its dotted name."
+            )
+        sources[name] = path
+        stat = path.stat()
+        pending.extend(_imports(name, path, stat.st_mtime_ns, stat.st_size))
+
+    digest = hashlib.sha256()
+    for name in sorted(sources):
+        content = hashlib.sha256(sources[name].read_bytes()).hexdigest()
+        digest.update(f"{name} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _uncounted(name: str) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in _UNCOUNTED)
+
+
+def _source_of(name: str) -> Path | None:
+    """The file of a module of this package, by path arithmetic alone."""
+    first, *rest = name.split(".")
+    if first != PACKAGE:
+        return None
+    base = _ROOT.joinpath(*rest)
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        # `stillwired` itself has no file beside its folder, hence the test on `rest`.
+        if (rest or candidate.name == "__init__.py") and candidate.is_file():
+            return candidate
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _imports(name: str, path: Path, mtime_ns: int, size: int) -> tuple[str, ...]:
+    """Modules of this package that one source file imports (time and size key the memory)."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError as error:
+        raise CacheError(
+            f"{path} is not valid Python ({error.msg}, line {error.lineno}), so it cannot be part "
+            "of a cache key. Correct the file."
+        ) from error
+
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if _is_ours(alias.name))
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            if not _is_ours(base):
+                continue
+            for alias in node.names:
+                member = f"{base}.{alias.name}"
+                found.add(member if _source_of(member) else base)
+    return tuple(sorted(module for module in found if _source_of(module)))
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    kept = parts[: len(parts) - (node.level - 1)]
+    return ".".join([*kept, node.module] if node.module else kept)
+
+
+def _is_ours(name: str) -> bool:
+    return name == PACKAGE or name.startswith(f"{PACKAGE}.")

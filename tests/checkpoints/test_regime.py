@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stillwired.checkpoints import regime as regimes
+from stillwired.checkpoints.regime import DTYPES, Regime, check_regime
+from stillwired.errors import UsageError
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_cpu_computes_in_every_dtype(dtype: str) -> None:
+    assert check_regime(Regime(dtype=dtype)) == (torch.device("cpu"), getattr(torch, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float8", "int8", "fp32", "Tensor", "nn", "", "float32 "])
+def test_an_unknown_dtype_names_those_that_exist(dtype: str) -> None:
+    with pytest.raises(UsageError, match="float32, bfloat16, float16, float64"):
+        check_regime(Regime(dtype=dtype))
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "meta", "xpu", "cpu:7", "cuda:99", "vulkan", "cpu:"])
+def test_a_device_that_is_not_there_names_those_that_are(device: str) -> None:
+    with pytest.raises(UsageError, match=r"no device .* It has: cpu"):
+        check_regime(Regime(device=device))
+
+
+def test_a_device_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UsageError, match="no device 'cuda'"):
+        check_regime(Regime(device="cuda"))
+
+
+def test_a_dtype_that_the_device_cannot_compute_in_names_those_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    able = regimes._computes
+    monkeypatch.setattr(
+        regimes, "_computes", lambda device, dtype: dtype != torch.bfloat16 and able(device, dtype)
+    )
+    with pytest.raises(UsageError, match="cannot compute in bfloat16. It can in: float32, float16"):
+        check_regime(Regime(dtype="bfloat16"))
+
+
+@pytest.mark.parametrize("attention", ["fast", "", "kernels-community/flash-attn", "None"])
+def test_only_kernels_that_come_with_transformers_are_taken(attention: str) -> None:
+    with pytest.raises(UsageError, match="eager, sdpa"):
+        check_regime(Regime(attention=attention))

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from stillwired.engine.engine import Engine
+from tests.engine.tiny import CONFIGS, Tiny, tiny
+
+ENGINES: dict[str, Engine] = {}
+
+
+@pytest.fixture
+def engine_of():
+    """Engines of tiny models, built once: a call leaves nothing behind in them."""
+
+    def build(family: str) -> Engine:
+        if family not in ENGINES:
+            ENGINES[family] = Engine(tiny(family))
+        return ENGINES[family]
+
+    return build
+
+
+@pytest.fixture(params=list(CONFIGS))
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def fresh():
+    """A tiny model of its own, for tests that damage it."""
+
+    def build(family: str, **options: object) -> Tiny:
+        return tiny(family, **options)  # type: ignore[arg-type]
+
+    return build

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from stillwired.judge import Verdict, Word
+from stillwired.judge.gate import Expected
+from stillwired.records.expected import Expectations
+from stillwired.records.finish import Finished
+from stillwired.records.record import RunFacts
+from stillwired.records.run import RunFolder
+from stillwired.report.summary import Page, aftermath, heads, nothing_judged, summary
+
+REGIME = {"device": "cpu", "dtype": "float32", "attention": "eager"}
+
+
+@dataclass
+class Decision:
+    passed: bool = True
+    lines: tuple[str, ...] = ("2 primary cells, none fails",)
+    corrected: dict[str, bool] = field(default_factory=dict)
+
+
+def verdict(word, ahead=1):
+    return Verdict("p/f", 1, {"ahead": ahead}, ahead == 1, word, estimate=0.2, low=0.1, high=0.3)
+
+
+def finished(*verdicts, gate=None, record=Path("/r/record.json")):
+    checkpoint = {"spec": "m", "name": "m", "regime": REGIME}
+    return Finished("m", checkpoint, "quick", 0, {"p/f": "0.5"}, verdicts, gate, record)
+
+
+def plain(lines):
+    return ["".join(span.text for span in line) for line in lines]
+
+
+def test_a_summary_has_title_table_counts_and_the_gate():
+    lines = plain(summary(finished(verdict(Word.HOLDS), gate=Decision()), Page(120), seconds=5))
+    assert lines[0] == "stillwired  m  cpu fp32 eager  quick  seed 0"
+    assert lines[1].startswith("claim")
+    assert lines[2].startswith("p/f")
+    assert lines[3].startswith("1 holds, 0 fail")
+    assert lines[3].endswith("5.0 s   record: /r/record.json")
+    assert lines[4:] == ["2 primary cells, none fails"]
+
+
+def test_quiet_leaves_out_what_holds_and_very_quiet_the_table():
+    one = finished(verdict(Word.HOLDS), verdict(Word.FAILS, 2), gate=Decision())
+    quiet = plain(summary(one, Page(120, quiet=1)))
+    assert not any("HOLDS" in line for line in quiet)
+    assert any("FAILS" in line for line in quiet)
+    assert not quiet[0].startswith("stillwired")
+    (only,) = plain(summary(one, Page(160, quiet=2)))
+    assert only.startswith("1 holds, 1 fails")
+
+
+def test_a_failure_that_correction_takes_back_is_marked():
+    gate = Decision(corrected={"p/f[ahead=1]": False})
+    lines = plain(summary(finished(verdict(Word.FAILS), gate=gate), Page(120)))
+    assert any(line.endswith("FAILS (not after correction)") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("word", "note"), [(Word.FAILS, "FAILS (expected)"), (Word.HOLDS, "HOLDS (FAILS expected)")]
+)
+def test_expected_verdicts_are_shown_as_such(word, note):
+    one = verdict(word)
+    cell = Expected("p/f", one.params, (Word.FAILS,), "small")
+    expected = Expectations(Path("e.json"), "m", "quick", {cell.key: cell})
+    lines = plain(summary(finished(one, gate=Decision()), Page(120), expected=expected))
+    assert any(line.endswith(note) for line in lines)
+
+
+def test_ascii_pages_hold_ascii_only():
+    one = finished(verdict(Word.INCONCLUSIVE), gate=Decision(lines=("0.15 … 0.30",)))
+    assert all(line.isascii() for line in plain(summary(one, Page(120, ascii_only=True))))
+
+
+def test_the_header_names_each_checkpoint_once_and_the_libraries():
+    known = {"name": "m", "parameters": 1000, "digest": "ab" * 32}
+    facts = RunFacts("quick", (), 0, REGIME, {"m": known, "n": {**known, "name": "n"}})
+    lines = plain(heads(facts, Page(200)))
+    assert [line.split()[1] for line in lines[:2]] == ["m", "n"]
+    assert "torch" in lines[2]
+    (line, *_) = plain(heads(RunFacts("quick", (), 0, REGIME), Page(200)))
+    assert line == "stillwired  no checkpoint  quick  seed 0"
+
+
+def test_what_stayed_behind_is_said(tmp_path):
+    folder, page = RunFolder(tmp_path / "run", "t"), Page(200, start=tmp_path)
+    whole = finished(verdict(Word.HOLDS), gate=Decision())
+    assert aftermath([whole], page, folder) == []
+    (line,) = plain(aftermath([finished(verdict(Word.HOLDS), record=None)], page, folder))
+    assert line == (
+        "Interrupted: 1 judged, no record was written. The cells judged so far stay in run/cells."
+    )
+    (line,) = plain(aftermath([], page, folder, unwritten="The disk is full."))
+    assert line.startswith("No record was written. The disk is full. The cells judged so far")
+    assert plain(aftermath([], page, folder, errors=2)) == [
+        "2 not judged, because of errors.",
+        "No claim was judged, so there is no record.",
+    ]
+
+
+def test_exit_code_5_is_explained():
+    assert "12 were collected, and -k, -m or --deselect" in nothing_judged(12)
+    assert "none was collected" in nothing_judged(0)
+    assert "Exit code 5" in nothing_judged(0)

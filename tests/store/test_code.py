@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from stillwired.errors import CacheError
+from stillwired.store import code
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of the same name elsewhere, so that sources can be changed."""
+    root = tmp_path / "stillwired"
+    for room in ("engine", "data", "store"):
+        (root / room).mkdir(parents=True)
+        (root / room / "__init__.py").write_text("")
+    (root / "__init__.py").write_text("")
+    (root / "errors.py").write_text("class StillwiredError(Exception): ...\n")
+    (root / "store" / "cache.py").write_text("CACHE = 1\n")
+    (root / "data" / "leaf.py").write_text("LEAF = 1\n")
+    (root / "data" / "aside.py").write_text("ASIDE = 1\n")
+    (root / "engine" / "middle.py").write_text("from ..data import leaf\n")
+    (root / "engine" / "top.py").write_text(
+        "import numpy\n"
+        "from stillwired.errors import StillwiredError\n"
+        "from stillwired.store.cache import CACHE\n"
+        "def run():\n"
+        "    from stillwired.engine.middle import leaf\n"
+        "    return leaf\n"
+    )
+    monkeypatch.setattr(code, "_ROOT", root)
+    return root
+
+
+@pytest.mark.parametrize("changed", ["engine/top.py", "engine/middle.py", "data/leaf.py"])
+def test_a_change_in_any_imported_module_changes_the_digest(package: Path, changed: str) -> None:
+    before = code.code_digest("stillwired.engine.top")
+    with (package / changed).open("a") as file:
+        file.write("# another line\n")
+    assert code.code_digest("stillwired.engine.top") != before
+
+
+@pytest.mark.parametrize("changed", ["data/aside.py", "store/cache.py", "errors.py"])
+def test_other_modules_do_not_count(package: Path, changed: str) -> None:
+    before = code.code_digest("stillwired.engine.top")
+    with (package / changed).open("a") as file:
+        file.write("# another line\n")
+    assert code.code_digest("stillwired.engine.top") == before
+
+
+def test_a_new_import_is_seen_at_once(package: Path) -> None:
+    before = code.code_digest("stillwired.data.leaf")
+    with (package / "data" / "leaf.py").open("a") as file:
+        file.write("import stillwired.data.aside\n")
+    with_import = code.code_digest("stillwired.data.leaf")
+    assert with_import != before
+    (package / "data" / "aside.py").write_text("ASIDE = 2\n")
+    assert code.code_digest("stillwired.data.leaf") != with_import
+
+
+def test_names_add_up_in_any_order(package: Path) -> None:
+    one, other = "stillwired.data.leaf", "stillwired.data.aside"
+    both = code.code_digest(one, other)
+    assert both == code.code_digest(other, one)
+    assert both != code.code_digest(one)
+    # What a module imports anyway adds nothing.
+    top = code.code_digest("stillwired.engine.top")
+    assert code.code_digest("stillwired.engine.top", "stillwired.data.leaf") == top
+
+
+def test_importing_a_package_counts_its_init(package: Path) -> None:
+    (package / "engine" / "top.py").write_text("from stillwired.data import THING\n")
+    before = code.code_digest("stillwired.engine.top")
+    (package / "data" / "__init__.py").write_text("THING = 1\n")
+    assert code.code_digest("stillwired.engine.top") != before
+
+
+def test_modules_that_import_each_other_end(package: Path) -> None:
+    (package / "data" / "leaf.py").write_text("from stillwired.engine import top\n")
+    assert len(code.code_digest("stillwired.engine.top")) == 64
+
+
+@pytest.mark.parametrize("name", ["stillwired.nowhere", "numpy", "stillwired.data.leaf.LEAF", ""])
+def test_an_unknown_module_is_an_error(package: Path, name: str) -> None:
+    with pytest.raises(CacheError, match="no module"):
+        code.code_digest(name)
+
+
+def test_broken_source_is_an_error(package: Path) -> None:
+    (package / "data" / "leaf.py").write_text("def (:\n")
+    with pytest.raises(CacheError, match="not valid Python"):
+        code.code_digest("stillwired.engine.top")
+
+
+def test_the_real_package_is_digested_without_importing_it() -> None:
+    sys.modules.pop("stillwired.checkpoints.gguf", None)
+    digest = code.code_digest("stillwired.checkpoints.gguf")
+    assert digest != code.code_digest("stillwired.checkpoints.gguf_header")
+    assert "stillwired.checkpoints.gguf" not in sys.modules

@@ -1,0 +1,95 @@
+"""Data goes one way, and start-up stays light: the rooms keep to what the design says."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "harness" / "stillwired"
+ORDER = (
+    "store",
+    "checkpoints",
+    "engine",
+    "data",
+    "instruments",
+    "mutants",
+    "judge",
+    "records",
+    "report",
+)
+# The vocabulary that every room may use.
+SHARED = {"errors", "outcomes", "profiles", "settings", "options"}
+
+
+def imported(path):
+    """Modules that a file imports anywhere, `from a import b` as a.b too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms_imported(path):
+    parts = [name.split(".") for name in imported(path)]
+    return {name[1] for name in parts if name[0] == "stillwired" and len(name) > 1}
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_a_room_imports_only_from_rooms_to_its_left(room):
+    allowed = {*ORDER[: ORDER.index(room) + 1], *SHARED, "__version__"}
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        strangers = (rooms_imported(path) & set(ORDER)) - allowed
+        assert not strangers, f"{path.relative_to(ROOT)} imports from {strangers}"
+
+
+def test_the_judge_knows_no_model():
+    for path in sorted((PACKAGE / "judge").rglob("*.py")):
+        assert rooms_imported(path) <= {"judge", "errors", "outcomes"}, path
+
+
+def test_only_the_engine_traces():
+    users = [
+        path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if any(name.split(".")[0] == "nnsight" for name in imported(path))
+    ]
+    assert users
+    assert {path.parent.name for path in users} == {"engine"}
+
+
+def test_only_the_plugin_knows_pytest():
+    users = [
+        path.name
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if any(name.split(".")[0] in ("pytest", "_pytest") for name in imported(path))
+    ]
+    assert users == ["plugin.py"]
+
+
+def test_claims_hold_no_tensors():
+    forbidden = {"torch", "numpy", "nnsight", "transformers", "scipy"}
+    files = sorted((ROOT / "claims").rglob("*.py"))
+    assert files
+    for path in files:
+        assert not {name.split(".")[0] for name in imported(path)} & forbidden, path
+
+
+@pytest.mark.parametrize(
+    "module", ["plugin", "cli", "judge", "records", "report.terminal", "options"]
+)
+def test_start_up_does_not_load_torch(module):
+    code = (
+        f"import sys, stillwired.{module}; "
+        "sys.exit(', '.join({'torch', 'transformers', 'nnsight'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -87,7 +87,7 @@ def test_claims_hold_no_tensors():
 def test_start_up_does_not_load_torch(module):
     code = (
         f"import sys, stillwired.{module}; "
-        "sys.exit(', '.join({'torch', 'transformers', 'nnsight'} & set(sys.modules)))"
+        "sys.exit(', '.join({'torch', 'transformers', 'nnsight'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False

@@ -24,7 +24,7 @@ BIGRAM_FLOOR = Claim(
 
 
 @pytest.mark.claim(BIGRAM_FLOOR)
-@pytest.mark.parametrize("population", ["all", "next right"])
+@pytest.mark.parametrize("population", ["all", "next-right"])
 def test_bigram_floor(future_lens, population, judge_readers):
     judge_readers(
         bigram=future_lens.bigram(ahead=1, population=population),

@@ -37,7 +37,7 @@ LINEAR_IS_BEST_LATE = Claim(
 
 
 @pytest.mark.claim(LINEAR_BEATS_BIGRAM)
-@pytest.mark.parametrize("population", ["all", "next right"])
+@pytest.mark.parametrize("population", ["all", "next-right"])
 def test_linear_beats_bigram(future_lens, population, judge_readers):
     judge_readers(
         linear=future_lens.linear(1, population=population),

@@ -19,8 +19,8 @@ TWO_LINEAR_MAPS_AGREE = Claim(
     # A map that more text would still improve says nothing about what a state holds.
     applies=(
         *PREDICTS_TEXT,
-        Needs("gain of the linear map from twice the text", at_most=0.01, otherwise="undecided"),
-        Needs("gain of the vocabulary map from twice the text", at_most=0.01, otherwise="undecided"),
+        Needs("gain of linear from twice the text", at_most=0.01, otherwise="undecided"),
+        Needs("gain of vocabulary from twice the text", at_most=0.01, otherwise="undecided"),
     ),
     primary={"ahead": 1},
     mutant="a vocabulary map fitted to the tokens of other documents",
@@ -34,9 +34,7 @@ def test_two_linear_maps_agree(future_lens, ahead, judge_readers):
         linear=future_lens.by_depth("linear", ahead),
         vocabulary=future_lens.by_depth("vocabulary", ahead),
         ability={
-            f"gain of the {reader} map from twice the text": future_lens.gain_from_doubling(
-                reader, ahead
-            )
+            f"gain of {reader} from twice the text": future_lens.gain_from_doubling(reader, ahead)
             for reader in ("linear", "vocabulary")
         },
     )

@@ -191,8 +191,8 @@ def _judge(arguments: argparse.Namespace) -> int:
         text = f"{old.key}: the record says {old.verdict}, its outcomes say {new.verdict}"
         more = "" if old.verdict != new.verdict else ", with other figures"
         print((text + more) if signs else to_ascii(text + more))
-    verdict = f"{len(changed)} of {len(pairs)} differ" if changed else f"all {len(pairs)} agree"
-    print(f"judged again from the outcomes: {verdict} with the record")
+    share = f"{len(changed)} of {len(pairs)} differ from" if changed else "all agree with"
+    print(f"judged again from the outcomes: {share} the record")
     assert finished.gate is not None
     return FAILED if changed or not finished.gate.passed else OK
 

@@ -11,7 +11,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,45 +23,17 @@ from stillwired.settings import Settings
 
 if TYPE_CHECKING:
     from stillwired.judge.results import Verdict
-    from stillwired.records.finish import Finished
+    from stillwired.records.ledger import Ledger
     from stillwired.records.session import CellId, Judge, Run
-    from stillwired.report.summary import Page
 
 
 class VerdictFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     """A claim's test fails because of its verdict, and for no other reason."""
 
 
-@dataclass
-class State:
-    """What the plugin remembers between hooks.
-
-    Attributes:
-        run: The run.
-        seen: Whether a claim was collected.
-        headed: Whether the header has been shown.
-        failures: Failed tests and modules, verdicts apart.
-        errors: Claims that were not judged because of an error.
-        deselected: Names of the cells that the user left out.
-        problem: Why a worker could not prepare.
-        finished: What became of each checkpoint, once the run is over.
-        unwritten: Why there is no record.
-    """
-
-    run: Run
-    seen: bool = False
-    headed: bool = False
-    failures: int = 0
-    errors: int = 0
-    deselected: list[str] = field(default_factory=list)
-    problem: StillwiredError | None = None
-    finished: list[Finished] = field(default_factory=list)
-    unwritten: str = ""
-
-
-STATE = pytest.StashKey[State]()
-CELL = pytest.StashKey["CellId"]()
-JUDGE = pytest.StashKey["Judge"]()
+STATE: pytest.StashKey[Ledger] = pytest.StashKey()
+CELL: pytest.StashKey[CellId] = pytest.StashKey()
+JUDGE: pytest.StashKey[Judge] = pytest.StashKey()
 
 
 # --- options ------------------------------------------------------------------------------
@@ -103,8 +74,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options; complain about them before anything runs."""
+    from stillwired.records.ledger import Ledger
     from stillwired.records.run import RECORDS, RunFolder, run_name
     from stillwired.records.session import Run
+    from stillwired.report.console import Terminal
 
     marker = "claim(declaration): the test judges this claim about a checkpoint."
     config.addinivalue_line("markers", marker)
@@ -122,9 +95,10 @@ def pytest_configure(config: pytest.Config) -> None:
         if options.record is not None:
             place = options.record.with_suffix(".run")
         folder = RunFolder(place, uuid.uuid4().hex)
-    config.stash[STATE] = state = State(Run(options, folder, _speaker(config), started))
+    run = Run(options, folder, Terminal(config).speaker(), started)
+    config.stash[STATE] = Ledger(run)
     if worker is None:
-        config.pluginmanager.register(Ledger(config, state), "stillwired-ledger")
+        config.pluginmanager.register(Listener(config), "stillwired-listener")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -208,6 +182,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if config.option.collectonly or not any(_claim_of(item) for item in session.items):
         return
     from stillwired.records.session import check_cells
+    from stillwired.report.console import Terminal
 
     state.seen = True
     try:
@@ -219,15 +194,16 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         check_cells(ours)
         if state.deselected:
             state.run.folder.note("selection", "deselected", sorted(state.deselected))
-        say = _speaker(config, always=True)
+        say = Terminal(config).speaker(always=True)
         state.run.prepare_all(
             dict.fromkeys(cell.spec for cell in ours.values() if cell.spec is not None),
             lambda spec: config.hook.pytest_claims_prepare(config=config, spec=spec, say=say),
         )
-        _show_header(config, state)
+        _show_header(config)
     except StillwiredError as error:
         if not hasattr(config, "workerinput"):
             state.seen = False
+            state.run.folder.clear()
             raise pytest.UsageError(str(error)) from None
         # A worker that raises here would be taken for a crash: its tests report it instead.
         state.problem = error
@@ -380,50 +356,52 @@ def pytest_report_teststatus(
     return status(about) if about is not None else None
 
 
-class Ledger:
-    """Counts what reports say, in the process that talks to the user."""
+class Listener:
+    """Hears every report in the process that talks to the user."""
 
-    def __init__(self, config: pytest.Config, state: State) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._state = state
+        self._state = config.stash[STATE]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell verdicts from failures of any other kind."""
         about: About | None = getattr(report, "stillwired", None)
-        if about is not None:
-            self._state.seen = True
-            self._state.errors += about["word"] == ERROR
-            if not self._state.headed:
-                _show_header(self._config, self._state)
-        if report.failed and (about is None or about["word"] == ERROR):
-            self._state.failures += 1
+        error = about is not None and about["word"] == ERROR
+        self._state.count(failed=report.failed, of_claim=about is not None, error=error)
+        if self._state.seen and not self._state.headed:
+            _show_header(self._config)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count modules that could not be collected."""
-        self._state.failures += report.failed
+        self._state.count(failed=report.failed, of_claim=False, error=False)
 
 
 # --- the end ------------------------------------------------------------------------------
 
 
+def _show_header(config: pytest.Config) -> None:
+    """Show what is about to be judged, once."""
+    from stillwired.report.console import Terminal
+    from stillwired.report.summary import heads
+
+    state, terminal = config.stash[STATE], Terminal(config)
+    state.headed = True
+    wanted = config.get_verbosity() >= 0 and not config.option.no_header
+    if terminal.reporter is not None and wanted:
+        terminal.show(heads(state.run.facts, terminal.page))
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Merge the cells into records, and let the gate set the exit code."""
-    config, state = session.config, session.config.stash[STATE]
-    if hasattr(config, "workerinput") or not state.seen:
+    state = session.config.stash[STATE]
+    if hasattr(session.config, "workerinput") or not state.seen:
         return
-    from stillwired.records.finish import finish
-
     whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    try:
-        state.finished = finish(state.run, interrupted=not whole)
-    except StillwiredError as error:
-        state.unwritten = str(error)
+    state.close(interrupted=not whole)
     if whole:
         # A run that -x stopped early has not judged everything: its gate proves nothing.
-        failed = state.failures or state.unwritten or session.shouldfail
-        gated = all(one.gate is not None and one.gate.passed for one in state.finished)
-        passed = gated and not failed
+        passed = state.passed and not session.shouldfail
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
 
 
@@ -439,71 +417,15 @@ def pytest_terminal_summary(
 
             reporter.write_line(nothing_judged(len(state.deselected)))
         return
-    from stillwired.report.console import show
+    from stillwired.report.console import Terminal
     from stillwired.report.summary import aftermath, summary
 
-    page = _page(config, reporter)
+    terminal, run = Terminal(config), state.run
+    page = terminal.page
     if not page.quiet and state.finished:
         reporter.write_sep("=", "verdicts")
     for one in state.finished:
         cache = _cache(config) if one.reads_checkpoint else None
-        seconds = time.time() - state.run.started
-        show(
-            reporter,
-            summary(one, page, expected=state.run.expected, cache=cache, seconds=seconds),
-        )
-    show(
-        reporter,
-        aftermath(state.finished, page, state.run.folder, state.errors, state.unwritten),
-    )
-
-
-# --- the terminal -------------------------------------------------------------------------
-
-
-def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
-    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
-    return reporter
-
-
-def _encoding(reporter: pytest.TerminalReporter) -> str | None:
-    return getattr(reporter._tw._file, "encoding", None)
-
-
-def _page(config: pytest.Config, reporter: pytest.TerminalReporter) -> Page:
-    from stillwired.report.console import page_of
-
-    start, quiet = config.invocation_params.dir, max(0, -config.get_verbosity())
-    return page_of(reporter, reporter._tw.fullwidth, _encoding(reporter), start, quiet)
-
-
-def _show_header(config: pytest.Config, state: State) -> None:
-    """Show what is about to be judged, once."""
-    state.headed = True
-    reporter = _reporter(config)
-    if reporter is None or config.get_verbosity() < 0 or config.option.no_header:
-        return
-    from stillwired.report.console import show
-    from stillwired.report.summary import heads
-
-    show(reporter, heads(state.run.facts, _page(config, reporter)))
-
-
-def _speaker(config: pytest.Config, *, always: bool = False) -> Callable[[str], None]:
-    from stillwired.report.console import Screen, speaker
-
-    def find() -> Screen | None:
-        reporter = _reporter(config)
-        if reporter is None:
-            return None
-        writer = reporter._tw
-        return Screen(
-            writer=reporter,
-            file=writer._file,
-            line=writer._current_line,
-            width=writer.fullwidth,
-            markup=writer.hasmarkup,
-            capture=config.pluginmanager.get_plugin("capturemanager"),
-        )
-
-    return speaker(find, always=always)
+        took = time.time() - run.started
+        terminal.show(summary(one, page, expected=run.expected, cache=cache, seconds=took))
+    terminal.show(aftermath(state.finished, page, run.folder, state.errors, state.unwritten))

@@ -46,9 +46,9 @@ QUICK = Profile(
     depths=(0.1, 0.3, 0.5, 0.7, 0.9, 1.0),
     judge_states=8_000,
     choose_states=320,
-    fit_states=24_000,
+    fit_states=20_000,
     per_passage=8,
-    judge_tokens=56,
+    judge_tokens=48,
     fit_tokens=96,
     lens_states=1_000,
 )

@@ -175,3 +175,9 @@ def starting_tokenizer() -> PreTrainedTokenizerFast:
 def model() -> LlamaForCausalLM:
     """A tiny Llama with 300 rows."""
     return make_llama()
+
+
+@pytest.fixture(name="make_tokenizer")
+def tokenizer_maker() -> Callable[..., PreTrainedTokenizerFast]:
+    """Makes tokenizers of a given size."""
+    return make_tokenizer

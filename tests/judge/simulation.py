@@ -51,7 +51,7 @@ class Case:
 
     @property
     def truth(self) -> float:
-        return {0: 0.0, 1: sum(self.rates)}.get(len(self.rates), self.rates[0] - self.rates[-1])
+        return sum(self.rates[:1]) - sum(self.rates[1:])
 
     def draw(self, rng: np.random.Generator, repetitions: int) -> Iterator[Sample]:
         sizes = sizes_of(self.sizes, self.clusters)
@@ -68,9 +68,7 @@ class Case:
             return np.sqrt(self.icc) * shared + np.sqrt(1 - self.icc) * own
         rates = np.array([*self.rates, 1 - sum(self.rates)])
         if self.icc:
-            weights = rng.gamma(
-                rates * (1 - self.icc) / self.icc, size=(self.clusters, len(rates))
-            )
+            weights = rng.gamma(rates * (1 - self.icc) / self.icc, size=(self.clusters, len(rates)))
             local = weights / weights.sum(axis=1, keepdims=True)
         else:
             local = np.tile(rates, (self.clusters, 1))
@@ -97,7 +95,15 @@ class Case:
 
 
 RATES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 0.98)
-PAIRS = ((0.02, 0.02), (0.02, 0.005), (0.04, 0.02), (0.1, 0.1), (0.12, 0.1), (0.25, 0.05), (0.3, 0.1))
+PAIRS = (
+    (0.02, 0.02),
+    (0.02, 0.005),
+    (0.04, 0.02),
+    (0.1, 0.1),
+    (0.12, 0.1),
+    (0.25, 0.05),
+    (0.3, 0.1),
+)
 
 
 def table(repetitions: int) -> None:

@@ -71,7 +71,7 @@ def test_it_must_be_about_the_run(tmp_path):
         ({"expected": [{**ENTRY, "verdicts": []}]}, "one or more of"),
         ({"expected": [{**ENTRY, "verdicts": ["fails"]}]}, "one or more of"),
         ({"expected": [{**ENTRY, "verdicts": "FAILS"}]}, "one or more of"),
-        ({"expected": [{**ENTRY, "verdicts": ["BROKEN"]}]}, "a broken measurement never does"),
+        ({"expected": [{**ENTRY, "verdicts": ["BROKEN"]}]}, "a broken measurement never stands"),
         ({"expected": [ENTRY, ENTRY]}, "entry 2 .* is listed twice"),
     ],
 )

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from stillwired.judge import Verdict, Word
-from stillwired.judge.gate import Expected
-from stillwired.records.expected import Expectations
+from stillwired.records.expected import Expectations, ExpectedCell
 from stillwired.records.finish import Finished
 from stillwired.records.record import RunFacts
 from stillwired.records.run import RunFolder
@@ -67,7 +66,7 @@ def test_a_failure_that_correction_takes_back_is_marked():
 )
 def test_expected_verdicts_are_shown_as_such(word, note):
     one = verdict(word)
-    cell = Expected("p/f", one.params, (Word.FAILS,), "small")
+    cell = ExpectedCell("p/f", one.params, (Word.FAILS,), "small")
     expected = Expectations(Path("e.json"), "m", "quick", {cell.key: cell})
     lines = plain(summary(finished(one, gate=Decision()), Page(120), expected=expected))
     assert any(line.endswith(note) for line in lines)

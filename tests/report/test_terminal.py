@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwired.judge import CheckResult, Claim, Level, Paper, Verdict, Word
-from stillwired.judge.gate import Expected
-from stillwired.records.expected import Expectations
+from stillwired.records.expected import Expectations, ExpectedCell
 from stillwired.report.terminal import (
     STYLES,
     Row,
@@ -238,19 +237,19 @@ def test_the_message_of_a_failed_claim_is_statistical():
     )
     assert message(CLAIM, failed).splitlines() == [
         "arm is 0.196, below 0.3",
-        "  claim      Something is so.",
-        "  measured   0.196, 95 % interval 0.184 … 0.208, 8,000 examples in 312 documents",
-        "  needed     0.02",
-        "  published  0.5 (big model)",
-        "  source     Some Paper, Table 1",
-        "  null       shuffled: undecided",
+        "  claim        Something is so.",
+        "  measured     0.196, 95 % interval 0.184 … 0.208, 8,000 examples in 312 documents",
+        "  needed       0.02",
+        "  published    0.5 (big model)",
+        "  source       Some Paper, Table 1",
+        "  null         shuffled: undecided",
     ]
 
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_an_unexpected_verdict_says_what_to_do(listed):
     better = verdict(Word.HOLDS)
-    cell = Expected(better.claim, better.params, (Word.FAILS,), "too small a model")
+    cell = ExpectedCell(better.claim, better.params, (Word.FAILS,), "too small a model")
     expected = Expectations(Path("ci/m.json"), "m", "quick", {cell.key: cell} if listed else {})
     first, *rest = unexpected(CLAIM, better, expected).splitlines()
     if listed:
@@ -258,5 +257,5 @@ def test_an_unexpected_verdict_says_what_to_do(listed):
     else:
         assert first.startswith("HOLDS, where m.json expects HOLDS, as every cell")
     assert rest[-1] == (
-        "  remedy     if this verdict is right, write it into ci/m.json with its reason"
+        "  remedy       if this verdict is right, write it into ci/m.json with its reason"
     )

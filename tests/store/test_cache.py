@@ -367,7 +367,7 @@ def small_disk(tmp_path: Path) -> Path:
 
 def test_a_full_disk_is_told_and_cleaned_up(small_disk: Path) -> None:
     store = Store(small_disk / "cache")
-    with pytest.raises(CacheError, match="is full") as caught:
+    with pytest.raises(CacheError, match="ran full") as caught:
         store.folder("kind", {}, Builder(b"x" * 3_000_000), need=1_500_000)
     assert str(small_disk) in str(caught.value)
     assert "about 2 MB are needed" in str(caught.value)
@@ -381,7 +381,7 @@ def test_a_full_disk_is_told_and_cleaned_up(small_disk: Path) -> None:
 
 def test_native_writers_that_meet_a_full_disk_are_understood(small_disk: Path) -> None:
     store = Store(small_disk / "cache")
-    with pytest.raises(CacheError, match="is full"):
+    with pytest.raises(CacheError, match="ran full"):
         store.arrays("kind", {}, lambda: {"big": np.ones(1_000_000)})
     assert leftovers(store) == []
 

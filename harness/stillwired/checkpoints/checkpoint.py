@@ -189,6 +189,8 @@ class Checkpoint:
                     use_safetensors=True,
                     trust_remote_code=False,
                     local_files_only=True,
+                    # Not to take them, but to name them: check_loaded refuses them.
+                    ignore_mismatched_sizes=True,
                     output_loading_info=True,
                 )
                 tokenizer = AutoTokenizer.from_pretrained(

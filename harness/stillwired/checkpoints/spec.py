@@ -136,6 +136,8 @@ def parse_spec(text: str) -> Spec:
         CheckpointError: If it names nothing; the message offers what may have been meant.
     """
     text = text.strip()
+    if "\0" in text:
+        raise CheckpointError(_unknown(text))
     if text in registered():
         return Spec(text, "registered", text)
     # os.path takes any text: names too long for a disk or an unknown ~user are simply not there.

@@ -287,16 +287,16 @@ class Engine:
         for number, differs in walk.differs:
             self._require_change(edits[number], batch, differs)
         reading = Reading(list(batch.rows), list(batch.lengths), walk.values)
-        check_finite(reading, sites)
+        check_finite(reading, walk.totals)
         return reading
 
     def _visits(
         self, batch: Batch, edits: tuple[Edit, ...], sites: tuple[Site, ...]
-    ) -> list[Visit]:
+    ) -> list[Visit[Site]]:
         """Group sites and edits by place, in forward order."""
         numbered = [(number, edit, self._columns(edit.site)) for number, edit in enumerate(edits)]
         order: dict[Place, tuple[int, ...]] = {}
-        cuts: dict[Place, list[Cut]] = {}
+        cuts: dict[Place, list[Cut[Site]]] = {}
         changed: dict[Place, list[tuple[int, Edit, slice]]] = {}
         for site in sites:
             place = self._place(site)

@@ -23,8 +23,8 @@ from stillwired.errors import AnatomyError
 TOLERANCES = {
     torch.float64: 1e-12,
     torch.float32: 1e-5,
-    torch.float16: 5e-3,
-    torch.bfloat16: 4e-2,
+    torch.float16: 2e-3,
+    torch.bfloat16: 1.5e-2,
 }
 """Largest difference that rounding explains, relative to the length of a state vector."""
 

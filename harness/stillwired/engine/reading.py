@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -27,9 +27,7 @@ class Reading:
 
     __slots__ = ("_values", "lengths", "rows")
 
-    def __init__(
-        self, rows: list[int], lengths: list[int], values: Mapping[Hashable, Tensor]
-    ) -> None:
+    def __init__(self, rows: list[int], lengths: list[int], values: Mapping[Site, Tensor]) -> None:
         self.rows = rows
         self.lengths = lengths
         self._values = dict(values)
@@ -49,33 +47,36 @@ class Reading:
         return len(self.rows)
 
 
-def check_finite(reading: Reading, sites: tuple[Site, ...]) -> None:
+def total(state: Tensor) -> Tensor:
+    """Sum a state, in at least single precision: not finite if any entry is not.
+
+    A sum costs little where the state was just computed and is still in the processor's cache.
+    """
+    return state.sum(dtype=torch.promote_types(state.dtype, torch.float32))
+
+
+def check_finite(reading: Reading, totals: Mapping[Site, Tensor]) -> None:
     """Refuse a reading that holds a NaN or an infinity.
 
-    A sum is not finite if any of its terms is not, and one sum per site costs a small part
-    of the pass. Sums run in at least single precision; where one overflows all the same, the
-    entries themselves decide.
+    Where a total overflows although every entry is finite, the entries themselves decide.
+
+    Args:
+        reading: The reading.
+        totals: The `total` of every site.
 
     Raises:
         EngineError: If a value at one of the sites is not finite.
     """
-    sums = [_sum(reading[site]) for site in sites]
-    if bool(torch.isfinite(torch.stack(sums)).all()):
+    if bool(torch.isfinite(torch.stack(list(totals.values()))).all()):
         return
-    for site in sites:
-        state = reading[site]
-        bad = ~torch.isfinite(state).flatten(1).all(dim=1)
+    for site in totals:
+        bad = ~torch.isfinite(reading[site]).flatten(1).all(dim=1)
         if bool(bad.any()):
             rows = [reading.rows[index] for index in bad.nonzero().flatten().tolist()]
             raise EngineError(
                 f"The states at {site} are not finite in prompts {_some(rows)}. Nothing can be "
                 "concluded from them: try float32, and check the weights and any edit."
             )
-
-
-def _sum(state: Tensor) -> Tensor:
-    exact = torch.promote_types(state.dtype, torch.float32)
-    return state.sum(dtype=exact).to(device="cpu" if state.device.type == "mps" else None)
 
 
 def _some(rows: list[int]) -> str:

@@ -11,13 +11,14 @@ import linecache
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from stillwired.checkpoints.anatomy import Place
 from stillwired.engine.edits import Change
+from stillwired.engine.reading import total
 from stillwired.errors import AnatomyError, EngineError
 
 _FIRST = "nnsight" not in sys.modules
@@ -41,9 +42,12 @@ if _FIRST and hasattr(object, "save"):
 # that an edit of it during a long run does not execute the edited text.
 linecache.getlines(__file__)
 
+K = TypeVar("K", bound=Hashable)
+"""What a walk's user calls the values that it wants back."""
+
 
 @dataclass(frozen=True)
-class Cut:
+class Cut(Generic[K]):
     """What is kept of a state [rows, positions, width].
 
     Attributes:
@@ -52,7 +56,7 @@ class Cut:
         columns: The part of the width, or None for all of it.
     """
 
-    key: Hashable
+    key: K
     position: int | None = None
     columns: slice | None = None
 
@@ -68,24 +72,26 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Visit:
+class Visit(Generic[K]):
     """What is done at one place: first the changes, then the cuts."""
 
     place: Place
-    cuts: tuple[Cut, ...] = ()
+    cuts: tuple[Cut[K], ...] = ()
     changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
-class Walk:
+class Walk(Generic[K]):
     """What a walk brings back.
 
     Attributes:
         values: The cuts, by key.
+        totals: Their sums, which are not finite if any entry is not.
         differs: For every change its number and, row by row, whether the site differs.
     """
 
-    values: dict[Hashable, Tensor] = field(default_factory=dict)
+    values: dict[K, Tensor] = field(default_factory=dict)
+    totals: dict[K, Tensor] = field(default_factory=dict)
     differs: list[tuple[int, Tensor]] = field(default_factory=list)
 
 
@@ -109,8 +115,8 @@ class Tracing:
 
     @torch.no_grad()
     def walk(
-        self, inputs: Mapping[str, Any], visits: Sequence[Visit], mask: Tensor | None = None
-    ) -> Walk:
+        self, inputs: Mapping[str, Any], visits: Sequence[Visit[K]], mask: Tensor | None = None
+    ) -> Walk[K]:
         """Run one forward pass and visit places on its way.
 
         The pass ends at the last visit, so that nothing is computed that nobody reads:
@@ -145,13 +151,13 @@ class Tracing:
             # them the batch, until Python happens to look for cycles.
             stop.__traceback__ = stop.__context__ = None
             stop.__dict__.clear()
-        walked: Walk = found
+        walked: Walk[K] = found
         return walked
 
 
-def _walk(stops: Sequence[tuple[Any, Visit]], mask: Tensor | None) -> Walk:
+def _walk(stops: Sequence[tuple[Any, Visit[K]]], mask: Tensor | None) -> Walk[K]:
     """Visit places in turn; runs inside of a trace, in step with the model."""
-    walk = Walk()
+    walk: Walk[K] = Walk()
     for envoy, visit in stops:
         state = _read(envoy, visit.place)
         if visit.changes:
@@ -165,7 +171,9 @@ def _walk(stops: Sequence[tuple[Any, Visit]], mask: Tensor | None) -> Walk:
             for change in visit.changes:
                 walk.differs.append((change.number, change.differs(before, state)))
         for cut in visit.cuts:
-            walk.values[cut.key] = cut.of(state, mask)
+            value = cut.of(state, mask)
+            walk.values[cut.key] = value
+            walk.totals[cut.key] = total(value)
     return walk
 
 

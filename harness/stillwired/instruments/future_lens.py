@@ -60,7 +60,7 @@ class FutureLens:
         Args:
             ahead: N.
             followers: ``counted``, or ``shuffled`` for the control that must fail.
-            population: ``all`` rows, or ``next right`` for the paper's stated filter.
+            population: ``all`` rows, or ``next-right`` for the paper's stated filter.
         """
         table = self._tables[1]
         if followers == "shuffled":
@@ -94,7 +94,7 @@ class FutureLens:
             ahead: N.
             depth: A declared depth; None for the best one on the choose split.
             states: ``own``, or ``shuffled`` across documents for the control that must fail.
-            population: ``all`` rows, or ``next right``.
+            population: ``all`` rows, or ``next-right``.
         """
         return self.read("linear", ahead, depth or self.chosen_depth(ahead), states, population)
 
@@ -115,7 +115,7 @@ class FutureLens:
             ahead: N.
             depth: A declared depth.
             states: ``own``, or ``shuffled`` across documents.
-            population: ``all`` rows, or ``next right``.
+            population: ``all`` rows, or ``next-right``.
             few: Judge the first rows only: whole passages, spread over all documents.
             share: Fit on this share of the rows, for a learning curve.
         """

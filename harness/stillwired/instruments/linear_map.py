@@ -87,21 +87,23 @@ def solve_ridge(
 class Training:
     """The recipe of the KL training.
 
+    Chosen on the default model's choose split, among a dozen recipes of about this cost: a pass
+    over more rows beats several over fewer, and a smaller rate beats a larger one.
+
     Attributes:
-        rows: Fit rows that are used.
-        epochs: Passes over them; the best after each is kept.
+        rows: Most fit rows that are used.
+        epochs: Passes over them; the best map after any of them is kept.
         batch: Rows per step.
-        rate: Adam's learning rate, relative to the spread of the weights.
+        rate: Adam's first learning rate, relative to the spread of the weights; it falls to 0.
         candidates: Size of the vocabulary that training sees: the tokens that the model says
-            most often. Training over all tokens costs ten times more and teaches little, since
-            the judged guess is always made over all tokens.
+            most often. The judged guess is always made over all tokens.
     """
 
-    rows: int = 8_192
-    epochs: int = 3
+    rows: int = 100_000
+    epochs: int = 1
     batch: int = 256
-    rate: float = 0.03
-    candidates: int = 4_096
+    rate: float = 0.01
+    candidates: int = 2_048
 
 
 def train_on_kl(
@@ -144,11 +146,12 @@ def train_on_kl(
     weights = (torch.from_numpy(start.weights) * scale[:, None]).requires_grad_()
     rate = recipe.rate * float(weights.detach().std())
     optimiser = torch.optim.Adam([weights, offset], lr=rate)
+    steps = recipe.epochs * -(-len(rows) // recipe.batch)
+    fading = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
 
     def loss(x: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
         predicted = ((x - mean) / scale) @ weights + offset
         return kl_div(log_softmax(logits(predicted), -1), p, reduction="batchmean")
-
 
     def on_choose() -> float:
         with torch.no_grad():
@@ -161,6 +164,7 @@ def train_on_kl(
                 optimiser.zero_grad()
                 loss(states[batch], target[batch]).backward()
                 optimiser.step()
+                fading.step()
             now = on_choose()
             if now < best:
                 best = now

@@ -25,7 +25,7 @@ from stillwired.outcomes import Outcome
 from stillwired.store.cache import Store
 from stillwired.store.code import code_digest
 
-POPULATIONS = ("all", "next right")
+POPULATIONS = ("all", "next-right")
 
 
 class TextReadings:
@@ -140,7 +140,7 @@ class TextReadings:
             name: What guessed.
             guesses: One token per judge row; fewer stand for the first rows.
             ahead: N.
-            population: ``all``, or ``next right``: rows whose next token the model gets right.
+            population: ``all``, or ``next-right``: rows whose next token the model gets right.
             factors: Settings that hold for every row.
 
         Raises:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from stillwired.errors import ClaimError
 from stillwired.judge.regions import Region
@@ -205,21 +205,47 @@ def expectation_from_json(data: Mapping[str, Any]) -> Expectation:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a model must be able to do for a claim to apply.
+    """What must be so for a claim to apply, or for its figures to mean anything.
 
     Attributes:
-        ability: Name of the ability's outcome, measured on rows that are not judged.
-        at_least: Threshold for its mean.
+        ability: Name of the outcome that shows it, measured on rows that are not judged.
+        at_least: Smallest mean that is enough; or
+        at_most: largest mean that is allowed. Exactly one of the two.
         unit: Unit of the score, for messages, for example ``"bits"``.
+        otherwise: What a claim becomes where the need is not met: ``not applicable``, or
+            ``undecided`` where not the model but the measurement falls short.
     """
 
     ability: str
-    at_least: float
+    at_least: float | None = None
+    at_most: float | None = None
     unit: str = ""
+    otherwise: Literal["not applicable", "undecided"] = "not applicable"
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.at_least):
+        if (self.at_least is None) == (self.at_most is None):
+            raise ClaimError(f"{self.ability!r} needs exactly one of at_least and at_most.")
+        if not math.isfinite(self.threshold):
             raise ClaimError(f"The threshold of {self.ability!r} must be a finite number.")
+        if self.otherwise not in ("not applicable", "undecided"):
+            raise ClaimError(
+                f"{self.ability!r} cannot otherwise be {self.otherwise!r}. Write 'not applicable' "
+                "or 'undecided'."
+            )
+
+    @property
+    def threshold(self) -> float:
+        """The limit, whichever side it is on."""
+        limit = self.at_least if self.at_least is not None else self.at_most
+        assert limit is not None
+        return limit
+
+    @property
+    def region(self) -> Region:
+        """Where the mean has to lie."""
+        if self.at_least is not None:
+            return Region("at least", low=self.at_least)
+        return Region("at most", high=self.at_most)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,9 @@ RARE_CLUSTERS = 4.0
 RARE_CORRELATION = 0.3
 """Within-cluster correlation by which rows are discounted for rare results."""
 
+ROUNDING = 1e-12
+"""Relative size below which a variation is taken for rounding."""
+
 SMALLEST_P = 1e-12
 """p values are not resolved below this."""
 
@@ -152,13 +155,13 @@ class _Rate:
     def __init__(self, hits: Floats, design: Design, constant_trials: float | None = None) -> None:
         self.rate = float(hits.mean())
         self.residuals = design.residuals(hits)
-        self._error = math.sqrt(float(self.residuals @ self.residuals))
+        self.error = math.sqrt(float(self.residuals @ self.residuals))
         self._df = design.df
         self._trials: float | None = None  # of the exact interval, where there is one
         self._exact_only = True
         if self.rate in {0.0, 1.0}:
             self._trials = constant_trials or design.effective
-        elif self._error <= 1e-12:
+        elif self.error <= ROUNDING:
             self._trials = design.effective
         else:
             self._exact_only = False
@@ -173,7 +176,7 @@ class _Rate:
         if not self._exact_only:
             spread = self.rate * (1 - self.rate)
             centre = math.log(self.rate / (1 - self.rate))
-            half = _t_quantile(self._df, alpha) * self._error / spread
+            half = _t_quantile(self._df, alpha) * self.error / spread
             low, high = _logistic(centre - half), _logistic(centre + half)
         if self._trials is not None:
             exact = clopper_pearson(self.rate * self._trials, self._trials, alpha)
@@ -214,7 +217,7 @@ class Sample:
         self._scores = scores
         self._residuals = design.residuals(scores)
         # Sums of equal floats differ in their last bits; less than that is no variation.
-        noise = 1e-12 * max(float(np.abs(scores).max()), 1e-300)
+        noise = ROUNDING * max(float(np.abs(scores).max()), 1e-300)
         self.constant = bool(np.ptp(scores) <= noise)
         variance = float(np.square(self._residuals).sum())
         self.even_clusters = variance <= noise * noise
@@ -316,20 +319,25 @@ class Sample:
 
     @cached_property
     def _rates(self) -> tuple[_Rate, _Rate, float]:
-        """Rates of gains and of losses, and how their errors correlate."""
+        """Rates of gains and of losses, and what their correlation does to the error.
+
+        The last is the standard error of the difference over that of two independent rates:
+        a constant factor, so that intervals of higher levels hold those of lower ones, which
+        a correlation inside the square root would not ensure.
+        """
         up = _Rate((self._scores > 0).astype(np.float64), self.design, self.design.trials)
         down = _Rate((self._scores < 0).astype(np.float64), self.design, self.design.trials)
-        squares = float(up.residuals @ up.residuals) * float(down.residuals @ down.residuals)
-        # Clusters of equal mean difference would cancel the two errors to nothing.
-        if squares <= 0 or self.even_clusters:
-            return up, down, 0.0
-        return up, down, float(up.residuals @ down.residuals) / math.sqrt(squares)
+        apart = math.hypot(up.error, down.error)
+        # Clusters of equal mean difference would cancel the two errors to none at all.
+        if apart <= ROUNDING or self.even_clusters:
+            return up, down, 1.0
+        return up, down, self.se / apart
 
     def _square_and_add(self, alpha: float) -> tuple[float, float]:
-        up, down, together = self._rates
+        up, down, factor = self._rates
         (up_low, up_high), (down_low, down_high) = up.bounds(alpha), down.bounds(alpha)
-        below = _add(up.rate - up_low, down_high - down.rate, together)
-        above = _add(up_high - up.rate, down.rate - down_low, together)
+        below = factor * math.hypot(up.rate - up_low, down_high - down.rate)
+        above = factor * math.hypot(up_high - up.rate, down.rate - down_low)
         return max(self.estimate - below, -1.0), min(self.estimate + above, 1.0)
 
 
@@ -415,7 +423,3 @@ def _t_quantile(df: float, alpha: float) -> float:
 
 def _logistic(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
-
-
-def _add(x: float, y: float, correlation: float) -> float:
-    return math.sqrt(max(x * x + y * y - 2 * correlation * x * y, 0.0))

@@ -65,7 +65,7 @@ class Outcome:
         if bad.any():
             raise ClaimError(
                 f"Outcome {self.name!r} has {int(bad.sum())} scores that are not finite, the "
-                f"first for example {examples[bad][0]!r}. Find out in the instrument why, "
+                f"first for example {str(examples[bad][0])!r}. Find out in the instrument why, "
                 "instead of dropping rows."
             )
         different = len(set(examples.tolist()))
@@ -123,10 +123,11 @@ def paired(a: Outcome, b: Outcome) -> tuple[NDArray[np.float64], NDArray[np.floa
         clusters = b.clusters[order]
     if not np.array_equal(a.clusters, clusters):
         row = int(np.flatnonzero(a.clusters != clusters)[0])
+        example, ours, theirs = (str(c[row]) for c in (a.examples, a.clusters, clusters))
         raise ClaimError(
-            f"Outcomes {a.name!r} and {b.name!r} put example {a.examples[row]!r} into "
-            f"clusters {a.clusters[row]!r} and {clusters[row]!r}. Name clusters after the "
-            "document or item that the example comes from, in every arm."
+            f"Outcomes {a.name!r} and {b.name!r} put example {example!r} into clusters {ours!r} "
+            f"and {theirs!r}. Name clusters after the document or item that the example comes "
+            "from, in every arm."
         )
     return a.scores, b.scores if order is None else b.scores[order]
 

@@ -16,8 +16,6 @@ POWER = 0.9
 FEWEST_CLUSTERS = 8
 """Below this many clusters nothing HOLDS."""
 
-_MOST = 10_000_000
-
 
 def power(distance: float, se: float, clusters: int, level: float = LEVEL) -> float:
     """Return how often a t interval clears an edge.
@@ -70,8 +68,6 @@ def clusters_needed(
     few, many = FEWEST_CLUSTERS, 2 * FEWEST_CLUSTERS
     while not reached(many):
         few, many = many, 2 * many
-        if many > _MOST:
-            return _MOST
     while many - few > 1:
         middle = (few + many) // 2
         few, many = (few, middle) if reached(middle) else (middle, many)

@@ -75,7 +75,11 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
         )
     abilities = [_ability(needs, evidence.ability[needs.ability]) for needs in claim.applies]
     checks += [check for check, _ in abilities]
-    lacking = [check for check, _ in abilities if check.passed is False]
+    lacking = [
+        check
+        for needs, (check, _) in zip(claim.applies, abilities, strict=True)
+        if check.passed is False and needs.otherwise == "not applicable"
+    ]
     if lacking:
         return replace(
             start,
@@ -91,7 +95,7 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
     blocks: list[tuple[Word, str]] = []  # what the checks make of it, gravest first
     checks += _null(claim, evidence, blocks)
     checks += _sensitivity(claim, own, evidence, blocks)
-    undecided = [(check, reason) for check, reason in abilities if check.passed is None]
+    undecided = [(check, reason) for check, reason in abilities if check.passed is not True]
     word, reason, p_fail = decided.word, "", min(1.0, len(parts) * min(r.p_fail for r in results))
     broken = [why for block, why in blocks if block is Word.BROKEN]
     capped = [why for block, why in blocks if block is Word.INCONCLUSIVE]
@@ -160,12 +164,14 @@ def _check_evidence(claim: Claim, evidence: Evidence) -> None:
 
 
 def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, str]:
-    part = Part(needs.ability, Region("at least", low=needs.at_least), (), outcome)
+    part = Part(needs.ability, needs.region, (), outcome)
     interval, word = part.interval, locate(part.interval, part.region)
     unit = f" {needs.unit}" if needs.unit else ""
-    figures = f"{interval.estimate:.3g}{unit} {needs.ability}, {needs.at_least:g} needed"
+    limit = "needed" if needs.at_least is not None else "allowed"
+    figures = f"{interval.estimate:.3g}{unit} {needs.ability}, {needs.threshold:g} {limit}"
     passed = {Word.HOLDS: True, Word.FAILS: False}.get(word)
-    open_question = f"whether it applies is open: {figures} ({_range(interval)})"
+    what = "whether it applies" if needs.otherwise == "not applicable" else "what it would say"
+    open_question = f"{what} is open: {figures} ({_range(interval)})"
     return _check("ability", needs.ability, passed, figures, interval), open_question
 
 

@@ -5,16 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from stillwired.errors import ClaimError, RecordError, UsageError
+from stillwired.errors import RecordError, UsageError
 from stillwired.records.files import read_json
 
 if TYPE_CHECKING:
-    from stillwired.judge.gate import Expected
     from stillwired.judge.results import Verdict, Word
 
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ExpectedCell:
+    """One cell whose verdict is known to be another than HOLDS, or not to be settled.
+
+    Attributes:
+        claim: The claim's id.
+        params: The cell's parameters, all of them.
+        verdicts: The verdicts that may stand; never BROKEN.
+        reason: Why they are right for this checkpoint.
+    """
+
+    claim: str
+    params: Mapping[str, Any]
+    verdicts: tuple[Word, ...]
+    reason: str
+
+    @property
+    def key(self) -> str:
+        """The cell's name within a record."""
+        from stillwired.judge.results import cell_key
+
+        return cell_key(self.claim, self.params)
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,7 @@ class Expectations:
     path: Path
     checkpoint: str
     profile: str
-    cells: Mapping[str, Expected]
+    cells: Mapping[str, ExpectedCell]
 
     def allowed(self, key: str) -> tuple[Word, ...]:
         """Return the verdicts that may stand for a cell."""
@@ -86,7 +109,6 @@ def read_expected(path: Path) -> Expectations:
         RecordError: If it is missing, is not of this form, or lists a cell twice; the message
             names the entry.
     """
-    from stillwired.judge.gate import Expected
     from stillwired.judge.results import Word
 
     data = read_json(path, "file of expected verdicts")
@@ -104,7 +126,7 @@ def read_expected(path: Path) -> Expectations:
         if not isinstance(data[key], kind):
             wrong(f"{key} is a {type(data[key]).__name__}, not a {kind.__name__}")
 
-    cells: dict[str, Expected] = {}
+    cells: dict[str, ExpectedCell] = {}
     for number, entry in enumerate(data["expected"], start=1):
         if not isinstance(entry, dict) or set(entry) != {"claim", "params", "verdicts", "reason"}:
             wrong(f"entry {number} does not have exactly claim, params, verdicts and reason")
@@ -117,10 +139,14 @@ def read_expected(path: Path) -> Expectations:
         known = [str(word) for word in Word]
         if not isinstance(words, list) or not words or any(word not in known for word in words):
             wrong(f"{name}: verdicts is a list of one or more of {', '.join(known)}")
-        try:
-            cell = Expected(entry["claim"], entry["params"], tuple(words), entry["reason"].strip())
-        except ClaimError as error:
-            raise RecordError(f"{path}: {name}: {error}") from None
+        if Word.BROKEN in words:
+            wrong(f"{name} lists BROKEN, and a broken measurement never stands")
+        cell = ExpectedCell(
+            claim=entry["claim"],
+            params=entry["params"],
+            verdicts=tuple(Word(word) for word in words),
+            reason=entry["reason"].strip(),
+        )
         if cell.key in cells:
             wrong(f"{name} is listed twice")
         cells[cell.key] = cell

@@ -128,7 +128,7 @@ def decide(
 
     if expected is None:
         return gate(verdicts, strict=strict)
-    asked = [cell for key, cell in expected.cells.items() if key not in deselected]
+    asked = {key: cell.verdicts for key, cell in expected.cells.items() if key not in deselected}
     return gate(verdicts, strict=strict, expected=asked)
 
 

@@ -154,10 +154,15 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove what the merge has taken over; the folder too, if no record lies in it."""
+        if self._path is None:
+            return
         for part in ("cells", "outcomes", "notes", "run"):
-            shutil.rmtree(self.path / part, ignore_errors=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+            shutil.rmtree(self._path / part, ignore_errors=True)
+        above = [p for p in self._path.parents[: len(RECORDS.parts)] if p.name in RECORDS.parts]
+        for folder in (self._path, *above):
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
 
 
 def run_name(models: tuple[str, ...], at: float) -> str:

@@ -120,3 +120,47 @@ def speaker(find: Callable[[], Screen | None], *, always: bool = False) -> Calla
             screen.insert(f"{minutes:3d}:{seconds:02d}  {text}")
 
     return say
+
+
+class Terminal:
+    """A pytest run's terminal: found when it is needed, absent in xdist's workers."""
+
+    def __init__(self, config: Any) -> None:
+        """Take pytest's configuration."""
+        self._config = config
+
+    @property
+    def reporter(self) -> Any:
+        """Pytest's terminal reporter, or None."""
+        return self._config.pluginmanager.get_plugin("terminalreporter")
+
+    @property
+    def page(self) -> Page:
+        """The page that summaries are laid out for."""
+        writer = self.reporter._tw
+        encoding = getattr(writer._file, "encoding", None)
+        quiet = max(0, -self._config.get_verbosity())
+        start = self._config.invocation_params.dir
+        return page_of(self.reporter, writer.fullwidth, encoding, start, quiet)
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Write lines."""
+        show(self.reporter, lines)
+
+    def speaker(self, *, always: bool = False) -> Callable[[str], None]:
+        """Return what tells the user about progress; see :func:`speaker`."""
+        return speaker(self._screen, always=always)
+
+    def _screen(self) -> Screen | None:
+        reporter = self.reporter
+        if reporter is None:
+            return None
+        writer = reporter._tw
+        return Screen(
+            writer=reporter,
+            file=writer._file,
+            line=writer._current_line,
+            width=writer.fullwidth,
+            markup=writer.hasmarkup,
+            capture=self._config.pluginmanager.get_plugin("capturemanager"),
+        )

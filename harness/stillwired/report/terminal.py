@@ -252,20 +252,20 @@ def message(declaration: Mapping[str, Any], verdict: Verdict) -> str:
     paper = source["paper"]
     lines = [
         verdict.reason or f"{verdict.verdict}: {verdict.claim}",
-        f"  claim      {declaration['says']}",
+        f"  claim        {declaration['says']}",
     ]
     if verdict.estimate is not None:
         unit = declaration.get("unit", "clusters")
         lines.append(
-            f"  measured   {number(verdict.estimate)}, "
+            f"  measured     {number(verdict.estimate)}, "
             f"95 % interval {number(verdict.low)} … {number(verdict.high)}, "
             f"{count(verdict.n)} examples in {count(verdict.clusters)} {unit}"
         )
-        lines.append(f"  needed     {verdict.least}")
-    lines.append(f"  published  {declaration['published']}")
-    lines.append(f"  source     {paper['title']}, {source['place']}")
+        lines.append(f"  needed       {verdict.least}")
+    lines.append(f"  published    {declaration['published']}")
+    lines.append(f"  source       {paper['title']}, {source['place']}")
     lines += [
-        f"  {check.kind:<10} {check.name}: {check.detail or 'not passed'}"
+        f"  {check.kind:<11}  {check.name}: {check.detail or 'not passed'}"
         for check in verdict.checks
         if check.passed is not True
     ]
@@ -280,5 +280,5 @@ def unexpected(declaration: Mapping[str, Any], verdict: Verdict, expected: Expec
     return (
         f"{verdict.verdict}, where {expected.path.name} expects {allowed}{listed}\n"
         f"{message(declaration, verdict)}\n"
-        f"  remedy     if this verdict is right, write it into {expected.path} with its reason"
+        f"  remedy       if this verdict is right, write it into {expected.path} with its reason"
     )

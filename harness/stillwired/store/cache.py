@@ -292,9 +292,9 @@ class Store:
         need: int,
     ) -> None:
         require_space(self.root, need, f"the cache entry {kind}")
-        with self.scratch() as scratch:
-            folder = scratch / "entry"
-            try:
+        try:
+            with self.scratch() as scratch:
+                folder = scratch / "entry"
                 folder.mkdir()
                 build(folder)
                 files = entries.describe(folder)
@@ -311,11 +311,11 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 folder.replace(path)
                 _sync(path.parent)
-            except Exception as error:
-                full = explain_full_disk(error, scratch, need)
-                if full is not None:
-                    raise full from error
-                raise
+        except Exception as error:
+            full = explain_full_disk(error, self.root, need)
+            if full is not None:
+                raise full from error
+            raise
 
     def _discard(self, path: Path) -> None:
         """Take a damaged entry out of sight in one step, then delete it."""

@@ -34,15 +34,20 @@ def is_full_disk(error: BaseException | None) -> bool:
 
 
 def explain_full_disk(error: BaseException, place: Path, need: int) -> CacheError | None:
-    """Turn a full disk's error into one that a person can act on; None for other errors."""
+    """Turn a full disk's error into one that a person can act on; None for other errors.
+
+    Args:
+        error: What was raised.
+        place: A folder on the disk; what was left unfinished there should be gone by now.
+        need: Bytes that are needed, or 0 if unknown.
+    """
     if not is_full_disk(error):
         return None
-    written = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     wanted = f"about {megabytes(need)} are needed" if need else "more is needed"
     return CacheError(
-        f"The disk of the cache is full ({_mount_of(place)}, {megabytes(_free(place))} free after "
-        f"writing {megabytes(written)}; {wanted}). Free some space, or name a folder on another "
-        "disk with --claims-cache."
+        f"The disk of the cache ran full: {_mount_of(place)} has {megabytes(_free(place))} free "
+        f"without the unfinished entry, and {wanted}. Free some space, or name a folder on "
+        "another disk with --claims-cache."
     )
 
 

@@ -246,6 +246,8 @@ def _reason(output: str) -> str:
     """The lines of pip's output that say what went wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    if "Exception:" in errors:  # pip itself failed, and its last line says how
+        errors = lines[-1:]
     connection = [line for line in lines if "connection broken by" in line]
     told = [*connection[:1], *(errors or lines[-1:])]
     return "; ".join(dict.fromkeys(told)).rstrip(".") or "it gave no reason"

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillwired.errors import ClaimError
+from stillwired.judge import Claim, Difference, Level, Needs, Paper, Steps
+from stillwired.judge.claims import expectation_from_json
+
+PAPER = Paper("a-paper", "A Paper", "Someone", "Somewhere 2023")
+figures = st.floats(0.001, 10, allow_nan=False)
+names = st.sampled_from(["linear", "bigram", "states shuffled", "rate → depth"])
+
+
+@st.composite
+def expectations(draw):
+    low = draw(st.floats(-5, 5, allow_nan=False))
+    region = draw(
+        st.sampled_from(
+            [
+                {"at_least": draw(figures)},
+                {"at_most": low},
+                {"between": (low, low + draw(figures))},
+                {"within": draw(figures)},
+            ]
+        )
+    )
+    region["labelled"] = draw(st.none() | st.just("the difference"))
+    return draw(
+        st.sampled_from(
+            [Level(draw(names), **region), Difference("a", "b", **region), Steps("a", **region)]
+        )
+    )
+
+
+@st.composite
+def claims(draw):
+    expects = tuple(draw(st.lists(expectations(), min_size=1, max_size=3)))
+    return Claim(
+        id="a-paper/finding-2",
+        version=draw(st.integers(1, 9)),
+        says="It is so.",
+        source=PAPER.at("Table 1"),
+        published="0.3",
+        expects=expects,
+        margin=draw(figures),
+        mutant="shuffled heads",
+        applies=tuple(draw(st.lists(st.builds(Needs, names, figures, names), max_size=2))),
+        null=draw(st.none() | st.just("shuffled")),
+        sensitivity=0.05 if any(e.within for e in expects) else None,
+        primary=draw(
+            st.dictionaries(names, st.integers() | st.booleans() | figures | names, max_size=2)
+        ),
+        unit=draw(st.sampled_from(["documents", "word pairs"])),
+    )
+
+
+@given(claims())
+def test_a_claim_survives_json(claim):
+    copy = Claim.from_json(json.loads(json.dumps(claim.to_json())))
+    assert copy == claim
+    assert [type(e) for e in copy.expects] == [type(e) for e in claim.expects]
+
+
+@given(expectations())
+def test_an_expectation_survives_json(expectation):
+    copy = expectation_from_json(json.loads(json.dumps(expectation.to_json())))
+    assert copy == expectation
+    assert copy.region == expectation.region
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Level("a"), "no region"),
+        (lambda: Level("a", at_least=0.1, within=0.1), "at_least and within"),
+        (lambda: Difference("a", "b", at_least=0), "dead mechanism"),
+        (lambda: Difference("a", "b", at_least=-0.1), "dead mechanism"),
+        (lambda: Difference("a", "b", within=0), "above 0"),
+        (lambda: Level("a", between=(0.3, 0.1)), "low end comes first"),
+        (lambda: Level("a", between=(0.1, 0.2, 0.3)), "takes"),
+        (lambda: Level("a", at_most=float("nan")), "finite"),
+        (lambda: Needs("top-1", float("inf")), "finite"),
+    ],
+)
+def test_an_expectation_without_meaning_is_refused(build, message):
+    with pytest.raises(ClaimError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": "Future Lens/x"}, "paper/finding"),
+        ({"id": "future-lens"}, "paper/finding"),
+        ({"version": 0}, "version"),
+        ({"says": " "}, "says is empty"),
+        ({"mutant": ""}, "mutant is empty"),
+        ({"expects": ()}, "expects nothing"),
+        ({"expects": Level("a", at_least=1)}, "one item needs a comma"),
+        ({"rivals": "floor"}, "one item needs a comma"),
+        ({"margin": 0}, "margin"),
+        ({"null": " "}, "null is empty"),
+        ({"expects": (Level("a", within=0.1),)}, "no sensitivity"),
+        ({"sensitivity": 0.1}, "without an expectation of no difference"),
+        ({"expects": (Level("a", within=0.1),), "sensitivity": -1}, "above 0"),
+        ({"rivals": ("floor", "floor")}, "twice"),
+        ({"rivals": ("linear",)}, "its own rival"),
+        ({"expects": (Level("a", at_most=1),), "rivals": ("floor",)}, "arm to beat"),
+        ({"primary": {"ahead": [1]}}, "list"),
+    ],
+)
+def test_a_declaration_without_meaning_is_refused(claim, changes, message):
+    with pytest.raises(ClaimError, match=message):
+        claim(**changes)
+
+
+def test_the_primary_cell_is_found_by_its_parameters(claim):
+    declared = claim(primary={"ahead": 1})
+    assert declared.is_primary({"ahead": 1, "depth": "last"})
+    assert not declared.is_primary({"ahead": 2})
+    assert not declared.is_primary({"depth": "last"})
+    assert claim().is_primary({})
+
+
+def test_arms_and_rivals_are_listed_once(claim):
+    declared = claim(
+        expects=(Difference("a", "b", at_least=1), Difference("a", "c", at_most=1)),
+        rivals=("floor", "b"),
+    )
+    assert declared.arms == ("a", "b", "c", "floor")
+    assert declared.challenged == ("a",)
+
+
+def test_a_declaration_of_another_version_is_named(claim):
+    data = claim().to_json()
+    with pytest.raises(ClaimError, match="KeyError"):
+        Claim.from_json({k: v for k, v in data.items() if k != "source"})
+    with pytest.raises(ClaimError, match="unheard"):
+        Claim.from_json({**data, "unheard": 1})
+    with pytest.raises(ClaimError, match="no expectation of kind 'ratio'"):
+        Claim.from_json({**data, "expects": [{"kind": "ratio", "arm": "a"}]})

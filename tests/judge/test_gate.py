@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillwired.errors import ClaimError
+from stillwired.judge import Verdict, Word
+from stillwired.judge.gate import gate, holm
+
+H, F, I, N, B = Word  # noqa: E741
+
+
+def cell(name, word, p=None, primary=True, reason="why"):
+    default = {H: 0.9, F: 0.001, I: 0.3}.get(word)
+    return Verdict(
+        f"paper/{name}", 1, {}, primary, word, reason, p_fail=default if p is None else p
+    )
+
+
+def test_holm_is_stricter_than_plain_intervals():
+    """Three plain failures at 0.04 would each fail alone; together none is certain enough."""
+    verdicts = [cell(name, F, p=0.04) for name in ("a", "b", "c")]
+    answer = gate(verdicts)
+    assert answer.passed
+    assert set(answer.corrected.values()) == {False}
+    assert all("FAILS (not after correction" in line for line in answer.lines)
+    assert not gate(verdicts[:1]).passed
+
+
+def test_holm_steps_down():
+    """0.02 is above 0.05/3 but fails once 0.001 is out of the way; Bonferroni would stop."""
+    verdicts = [cell("a", F, p=0.001), cell("b", F, p=0.02), cell("c", H, p=1.0)]
+    assert gate(verdicts).corrected == {"paper/a": True, "paper/b": True, "paper/c": False}
+    assert gate([cell("a", F, p=0.02), *verdicts[1:]]).corrected["paper/b"] is False
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
+    assert holm([]) == []
+    assert holm([0.05]) == [True]
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_lies_between_bonferroni_and_no_correction(ps):
+    rejected = holm(ps)
+    for p, hit in zip(ps, rejected, strict=True):
+        assert hit or p > 0.05 / len(ps)
+        assert not hit or p <= 0.05
+
+
+def test_only_primary_cells_gate():
+    assert gate([cell("a", H), cell("b", F, primary=False)]).passed
+    assert not gate([cell("a", H), cell("b", F)]).passed
+
+
+def test_cells_that_are_not_judged_do_not_dilute_the_correction():
+    many = [cell(f"n{k}", N) for k in range(50)]
+    assert not gate([cell("a", F, p=0.03), *many]).passed
+    assert "paper/n0" not in gate(many).corrected
+
+
+def test_anything_broken_fails():
+    answer = gate([cell("a", H), cell("b", B, primary=False, reason="null shows it")])
+    assert not answer.passed
+    assert answer.lines == ("paper/b is BROKEN: null shows it",)
+
+
+def test_inconclusive_fails_a_strict_run_only():
+    verdicts = [cell("a", I), cell("b", H)]
+    assert gate(verdicts).passed
+    assert not gate(verdicts, strict=True).passed
+    assert gate([cell("a", I, primary=False)], strict=True).passed
+    assert gate([cell("a", N), cell("b", H)], strict=True).passed
+
+
+def test_a_blocked_failure_never_fails_the_gate():
+    """A cell whose parts fail but which was capped is not a failure, whatever its p."""
+    assert gate([cell("a", I, p=1e-9)]).passed
+
+
+def test_a_run_without_judged_primary_cells_says_so():
+    answer = gate([cell("a", N)])
+    assert answer.passed
+    assert "no primary cell" in answer.lines[0]
+    assert gate([]).lines == ()
+
+
+def test_a_cell_judged_twice_is_an_error():
+    with pytest.raises(ClaimError, match="paper/a was judged twice"):
+        gate([cell("a", H), cell("a", F)])
+
+
+@pytest.mark.parametrize(
+    ("word", "listed", "passes"),
+    [
+        (F, (F,), True),
+        (H, (F,), False),  # better than expected fails too
+        (I, (F, I), True),
+        (H, (H, I), True),
+        (N, (F, I), False),
+        (H, None, True),
+        (F, None, False),
+        (I, None, False),
+        (N, None, False),
+        (B, (B, F), False),  # a broken measurement is never accepted
+    ],
+)
+def test_expectations_decide(word, listed, passes):
+    expected = {} if listed is None else {"paper/a": listed}
+    answer = gate([cell("a", word)], expected=expected)
+    assert answer.passed is passes
+    assert bool(answer.lines) is not passes
+
+
+def test_an_expectation_that_met_no_cell_fails():
+    answer = gate([cell("a", H)], expected={"paper/gone": [F]})
+    assert not answer.passed
+    assert answer.lines == ("paper/gone is expected but was not judged",)
+
+
+def test_expectations_concern_secondary_cells_too():
+    assert not gate([cell("a", F, primary=False)], expected={}).passed

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from stillwired.judge import Level, Word
+from stillwired.judge.intervals import Interval
+from stillwired.judge.regions import Region
+from stillwired.judge.verdicts import locate
+
+ends = st.floats(-2, 2, allow_nan=False)
+
+
+def interval(low, high, clusters=40):
+    return Interval((low + high) / 2, low, high, 8 * clusters, clusters, 0.1, 39, "t")
+
+
+@pytest.mark.parametrize(
+    ("region", "text"),
+    [
+        ({"at_least": 0.02}, "0.02"),
+        ({"at_least": 0.005}, "0.005"),
+        ({"at_least": 1}, "1"),
+        ({"at_least": 0.3}, "0.30"),
+        ({"at_most": 0.3}, "≤ 0.30"),
+        ({"between": (0.15, 0.3)}, "0.15 … 0.30"),
+        ({"within": 0.05}, "±0.05"),
+    ],
+)
+def test_a_region_reads_as_in_the_table(region, text):
+    assert Level("arm", **region).region.text == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.021, 0.05, Word.HOLDS),
+        (0.02, 0.05, Word.INCONCLUSIVE),
+        (0.01, 0.05, Word.INCONCLUSIVE),
+        (-0.01, 0.02, Word.INCONCLUSIVE),
+        (-0.01, 0.019, Word.FAILS),
+    ],
+)
+def test_an_interval_decides_and_one_that_touches_the_edge_does_not(low, high, word):
+    assert locate(interval(low, high), Region("at least", low=0.02)) is word
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.16, 0.29, Word.HOLDS),
+        (0.31, 0.35, Word.FAILS),
+        (0.10, 0.14, Word.FAILS),
+        (0.10, 0.40, Word.INCONCLUSIVE),
+        (0.20, 0.31, Word.INCONCLUSIVE),
+    ],
+)
+def test_a_band_has_two_edges(low, high, word):
+    assert locate(interval(low, high), Region("between", low=0.15, high=0.3)) is word
+
+
+def test_below_eight_clusters_nothing_holds_but_it_may_fail():
+    region = Region("at least", low=0.02)
+    assert locate(interval(0.5, 0.6, clusters=8), region) is Word.HOLDS
+    assert locate(interval(0.5, 0.6, clusters=7), region) is Word.INCONCLUSIVE
+    assert locate(interval(-0.6, -0.5, clusters=7), region) is Word.FAILS
+
+
+@given(ends, ends, ends, ends, st.floats(0, 1), st.floats(0, 1))
+def test_widening_a_region_never_makes_a_verdict_worse(a, b, low, high, left, right):
+    assume(a <= b and low < high)
+    order = [Word.FAILS, Word.INCONCLUSIVE, Word.HOLDS]
+    narrow = locate(interval(a, b), Region("between", low=low, high=high))
+    wide = locate(interval(a, b), Region("between", low=low - left, high=high + right))
+    assert order.index(wide) >= order.index(narrow)

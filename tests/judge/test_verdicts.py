@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillwired.errors import ClaimError
+from stillwired.judge import (
+    Difference,
+    Evidence,
+    InstrumentCheck,
+    Level,
+    Needs,
+    Steps,
+    Verdict,
+    Word,
+    judge_cell,
+)
+
+
+@pytest.mark.parametrize(
+    ("effect", "word"), [(0.2, Word.HOLDS), (-0.2, Word.FAILS), (0.02, Word.INCONCLUSIVE)]
+)
+def test_the_plain_interval_decides(claim, evidence, effect, word):
+    verdict = judge_cell(claim(primary={"ahead": 1}), evidence(effect), {"ahead": 1})
+    assert verdict.verdict is word
+    assert verdict.estimate == pytest.approx(effect)
+    assert verdict.low < effect < verdict.high
+    assert (verdict.n, verdict.clusters, verdict.least) == (320, 40, "0.02")
+    assert verdict.primary
+    assert verdict.key == "future-lens/linear-beats-bigram[ahead=1]"
+    assert (verdict.p_fail <= 0.05) == (word is Word.FAILS)
+    assert bool(verdict.reason) == (word is not Word.HOLDS)
+
+
+def test_a_dead_mechanism_fails_and_says_so(claim, evidence):
+    verdict = judge_cell(claim(), evidence(0.0, clusters=10), {})
+    assert verdict.verdict is Word.INCONCLUSIVE
+    assert verdict.reason == "about 14 documents more would settle it"
+    verdict = judge_cell(claim(), evidence(0.0, clusters=100), {})
+    assert verdict.verdict is Word.FAILS
+    assert "expected at least 0.02" in verdict.reason
+
+
+def test_the_number_of_documents_comes_from_the_effect_and_not_from_the_estimate(claim, evidence):
+    near, far = (judge_cell(claim(), evidence(e, clusters=10), {}).reason for e in (0.0, 0.03))
+    assert near == far
+    assert "documents more" in near
+    wider = claim(expects=(Difference("linear", "bigram", at_least=0.01),))
+    assert "documents more" in judge_cell(wider, evidence(0.0, clusters=10), {}).reason
+    assert judge_cell(wider, evidence(0.0, clusters=10), {}).reason != near
+
+
+def test_other_units_are_named(claim, evidence):
+    verdict = judge_cell(claim(unit="word pairs"), evidence(0.0, clusters=10), {})
+    assert "word pairs more" in verdict.reason
+
+
+def test_enough_clusters_at_the_edge_are_not_asked_for_more(claim, evidence):
+    verdict = judge_cell(claim(), evidence(0.02, clusters=400), {})
+    assert verdict.verdict is Word.INCONCLUSIVE
+    assert "lies near the edge (0.02)" in verdict.reason
+
+
+def test_below_eight_clusters_nothing_holds(claim, evidence):
+    verdict = judge_cell(claim(), evidence(5.0, clusters=7), {})
+    assert verdict.verdict is Word.INCONCLUSIVE
+    assert "only 7 documents" in verdict.reason
+    assert judge_cell(claim(), evidence(5.0, clusters=8), {}).verdict is Word.HOLDS
+    assert judge_cell(claim(), evidence(-5.0, clusters=7), {}).verdict is Word.FAILS
+
+
+def test_a_failed_instrument_check_breaks_the_cell_whatever_the_figures(claim, evidence):
+    checks = (InstrumentCheck("identities", True), InstrumentCheck("finite", False, "3 NaN"))
+    verdict = judge_cell(claim(), evidence(0.2, instrument=checks), {})
+    assert verdict.verdict is Word.BROKEN
+    assert verdict.reason == "instrument check failed: finite: 3 NaN"
+    assert [check.passed for check in verdict.checks] == [True, False]
+    assert verdict.estimate is None
+    passed = judge_cell(claim(), evidence(0.2, instrument=checks[:1]), {})
+    assert passed.verdict is Word.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("mean", "effect", "word"),
+    [
+        (0.9, 0.2, Word.HOLDS),
+        (0.9, -0.2, Word.FAILS),
+        (0.1, 0.2, Word.NOT_APPLICABLE),
+        (0.1, -0.2, Word.NOT_APPLICABLE),
+        (0.3, 0.2, Word.INCONCLUSIVE),
+        (0.3, -0.2, Word.INCONCLUSIVE),
+    ],
+)
+def test_a_claim_applies_only_where_the_ability_is_shown(
+    claim, evidence, outcome, noisy, mean, effect, word
+):
+    declared = claim(applies=(Needs("right in context", 0.3),))
+    ability = {"right in context": outcome("ability", noisy(mean), prefix="other")}
+    verdict = judge_cell(declared, evidence(effect, ability=ability), {})
+    assert verdict.verdict is word
+    assert verdict.checks[0].kind == "ability"
+    assert verdict.checks[0].passed is {0.9: True, 0.1: False, 0.3: None}[mean]
+    if word is Word.NOT_APPLICABLE:
+        assert verdict.reason == "0.1 right in context, 0.3 needed"
+        assert verdict.p_fail is None
+    if word is Word.INCONCLUSIVE:
+        assert "whether it applies is open" in verdict.reason
+        assert verdict.p_fail == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "effect", "word"),
+    [
+        (0.0, 0.2, Word.HOLDS),
+        (0.2, 0.2, Word.BROKEN),
+        (0.2, -0.2, Word.BROKEN),
+        (0.02, 0.2, Word.INCONCLUSIVE),
+        (0.02, -0.2, Word.FAILS),
+    ],
+)
+def test_a_null_that_shows_the_effect_breaks_the_claim(
+    claim, evidence, outcome, noisy, shown, effect, word
+):
+    declared = claim(null="states shuffled across documents")
+    bare = evidence(effect, minus=0.0, clusters=100)
+    null = {"linear": outcome("shuffled", noisy(shown, clusters=100, seed=3))}
+    verdict = judge_cell(declared, replace(bare, null=null), {})
+    assert verdict.verdict is word
+    check = verdict.checks[0]
+    assert check.kind == "null"
+    assert check.passed is {0.0: True, 0.2: False, 0.02: None}[shown]
+    assert check.estimate == pytest.approx(shown)
+    if word in {Word.BROKEN, Word.INCONCLUSIVE}:
+        assert "states shuffled across documents" in verdict.reason
+    assert verdict.estimate == pytest.approx(effect), "the claim's own figures stay visible"
+
+
+def test_rivals_are_beaten_or_the_claim_fails(claim, evidence, outcome, noisy):
+    declared = claim(rivals=("floor",))
+
+    def against(level):
+        arms = {"floor": outcome("floor", noisy(level, clusters=100, seed=5))}
+        return judge_cell(declared, evidence(0.2, clusters=100, arms=arms), {})
+
+    assert against(0.1).verdict is Word.HOLDS
+    lost = against(0.3)
+    assert lost.verdict is Word.FAILS
+    assert lost.estimate == pytest.approx(-0.1)
+    assert lost.least == "> 0"
+    tied = against(0.2)
+    assert tied.verdict is Word.INCONCLUSIVE
+    assert [part.name for part in tied.parts] == ["linear − bigram", "linear − floor (rival)"]
+
+
+def test_a_rival_is_no_part_of_the_null(claim, evidence, outcome, noisy):
+    """A null that shows the effect is BROKEN even if it loses to a rival."""
+    declared = claim(rivals=("floor",), null="shuffled")
+    bare = evidence(0.3, arms={"floor": outcome("floor", noisy(0.2, seed=5))})
+    null = {"linear": outcome("shuffled", noisy(0.1, seed=6))}
+    assert judge_cell(declared, replace(bare, null=null), {}).verdict is Word.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("middle", "word", "estimate"),
+    [
+        ({"0.3": 0.5, "0.5": 0.4}, Word.HOLDS, 0.4),
+        ({"0.3": 0.5, "0.5": -0.4}, Word.FAILS, -0.4),
+        ({"0.3": 0.5, "0.5": 0.02}, Word.INCONCLUSIVE, 0.02),
+        ({"0.3": -0.1, "0.5": -0.4}, Word.FAILS, -0.4),
+        ({"0.3": 0.02, "0.5": -0.4}, Word.FAILS, -0.4),
+    ],
+)
+def test_the_worst_part_decides_and_is_reported(
+    claim, evidence, outcome, noisy, middle, word, estimate
+):
+    family = {k: outcome(k, noisy(v, clusters=100, seed=8)) for k, v in middle.items()}
+    arms = {"linear": family, "bigram": outcome("bigram", noisy(0, clusters=100, seed=9))}
+    verdict = judge_cell(claim(), Evidence(arms), {})
+    assert verdict.verdict is word
+    assert verdict.estimate == pytest.approx(estimate)
+    assert [part.name for part in verdict.parts] == [f"linear − bigram [{k}]" for k in middle]
+    least = min(part.p_fail for part in verdict.parts)
+    assert verdict.p_fail == pytest.approx(min(1, 2 * least)), "Bonferroni over the parts"
+
+
+def test_parts_of_different_units_are_compared_by_their_own_noise(claim, outcome, noisy):
+    declared = claim(
+        expects=(Level("nats", at_least=1), Level("rate", at_least=0.01)),
+    )
+    arms = {
+        "nats": outcome("nats", noisy(3, sd=0.1)),  # far above its edge
+        "rate": outcome("rate", noisy(0.05, sd=0.1, seed=2)),  # near it
+    }
+    assert judge_cell(declared, Evidence(arms), {}).estimate == pytest.approx(0.05)
+
+
+def test_two_families_are_paired_by_label(claim, outcome, noisy):
+    def family(levels, seed):
+        return {k: outcome(k, noisy(v, seed=seed)) for k, v in levels.items()}
+
+    linear = family({"a": 1.0, "b": 2.0}, 1)
+    arms = {"linear": linear, "bigram": family({"b": 1.0, "a": 0.5}, 2)}
+    verdict = judge_cell(claim(), Evidence(arms), {})
+    assert [part.estimate for part in verdict.parts] == pytest.approx([0.5, 1.0])
+    arms["bigram"] = family({"a": 0.5}, 2)
+    with pytest.raises(ClaimError, match="'b' occurs in only one"):
+        judge_cell(claim(), Evidence(arms), {})
+
+
+def test_steps_look_at_every_rise_of_a_family(claim, outcome, noisy):
+    declared = claim(expects=(Steps("bands", at_most=0.3),))
+
+    def bands(*levels):
+        family = {f"{k}": outcome(f"{k}", noisy(v, seed=k)) for k, v in enumerate(levels)}
+        return judge_cell(declared, Evidence({"bands": family}), {})
+
+    falling = bands(3.0, 2.0, 2.1)
+    assert falling.verdict is Word.HOLDS
+    assert [part.estimate for part in falling.parts] == pytest.approx([-1.0, 0.1])
+    assert falling.parts[1].name == "steps of bands [1 → 2]"
+    assert bands(3.0, 2.0, 2.5).verdict is Word.FAILS
+    with pytest.raises(ClaimError, match="fewer than two members"):
+        bands(3.0)
+
+
+def equivalence(claim, **more):
+    expects = (Difference("linear", "vocab", within=0.05),)
+    return claim(expects=expects, **{"sensitivity": 0.05, **more})
+
+
+@pytest.mark.parametrize(
+    ("difference", "clusters", "word"),
+    [
+        (0.0, 200, Word.HOLDS),
+        (0.2, 200, Word.FAILS),
+        (-0.2, 200, Word.FAILS),
+        (0.0, 8, Word.INCONCLUSIVE),
+    ],
+)
+def test_no_difference_has_to_be_shown(claim, outcome, noisy, difference, clusters, word):
+    arms = {
+        "linear": outcome("linear", noisy(difference, sd=0.3, clusters=clusters, seed=1)),
+        "vocab": outcome("vocab", noisy(0, sd=0.3, clusters=clusters, seed=2)),
+    }
+    verdict = judge_cell(equivalence(claim), Evidence(arms), {})
+    assert verdict.verdict is word
+    assert verdict.least == "±0.05"
+    assert verdict.checks[0].kind == "sensitivity"
+    assert verdict.checks[0].passed
+
+
+def test_a_planted_difference_that_goes_unnoticed_breaks_the_claim(claim, outcome, noisy):
+    arms = {
+        "linear": outcome("linear", noisy(0.001, sd=0.01, seed=1)),
+        "vocab": outcome("vocab", noisy(0, sd=0.01, seed=2)),
+    }
+    verdict = judge_cell(equivalence(claim, sensitivity=0.02), Evidence(arms), {})
+    assert verdict.verdict is Word.BROKEN
+    assert "with 0.02 planted is 0.021" in verdict.reason
+    assert judge_cell(equivalence(claim), Evidence(arms), {}).verdict is Word.HOLDS
+
+
+def test_what_the_instrument_plants_must_move_the_outcome(claim, outcome):
+    """Dead readers agree perfectly, and planting into a dead one moves nothing."""
+    rng = np.random.default_rng(0)
+    hits = (rng.random(1600) < 0.3).astype(float)
+    fewer = hits * (rng.random(1600) < 0.8)
+    dead = outcome("dead", np.zeros(1600))
+    live = {"linear": outcome("linear", hits), "vocab": outcome("vocab", hits)}
+    good = Evidence(live, planted={"linear": outcome("planted", fewer)})
+    assert judge_cell(equivalence(claim), good, {}).verdict is Word.HOLDS
+    blind = Evidence({"linear": dead, "vocab": dead}, planted={"linear": dead})
+    verdict = judge_cell(equivalence(claim), blind, {})
+    assert verdict.verdict is Word.BROKEN
+    assert "when the instrument planted 0.05" in verdict.reason
+
+
+def test_identical_continuous_arms_fail_a_difference(claim, outcome, noisy):
+    """An edit that does nothing leaves every row as it was; that is no lack of data."""
+    same = outcome("same", noisy(0.3, sd=0.1, clusters=400))
+    verdict = judge_cell(claim(), Evidence({"linear": same, "bigram": same}), {})
+    assert verdict.verdict is Word.FAILS
+
+
+def test_a_level_that_never_varies_is_not_judged(claim, outcome):
+    declared = claim(expects=(Level("arm", at_least=0.1),))
+    arm = outcome("arm", np.full(320, 3.7))
+    verdict = judge_cell(declared, Evidence({"arm": arm}), {})
+    assert verdict.verdict is Word.INCONCLUSIVE
+    assert (verdict.low, verdict.high) == (None, None)
+    assert "no measure of chance" in verdict.reason
+
+
+def test_evidence_that_does_not_fit_is_an_error_and_never_skipped(claim, evidence, outcome):
+    arm = outcome("arm", np.arange(16.0))
+    bare = evidence()
+    cases = [
+        (claim(), Evidence({"linear": arm}), "compares 'bigram'"),
+        (claim(), evidence(arms={"linaer": arm}), "knows no arm 'linaer'"),
+        (claim(rivals=("floor",)), bare, "compares 'floor'"),
+        (claim(null="shuffled"), bare, "declares a null"),
+        (claim(), replace(bare, null={"linear": arm}), "declares none"),
+        (claim(null="x"), replace(bare, null={"other": arm}), "knows no arm for the null"),
+        (claim(applies=(Needs("top-1", 0.1),)), bare, "'top-1', which was not measured"),
+        (claim(), replace(bare, ability={"top-1": arm}), "knows no ability"),
+        (claim(), replace(bare, planted={"linear": arm}), "no sensitivity"),
+    ]
+    for declared, given_evidence, message in cases:
+        with pytest.raises(ClaimError, match=message):
+            judge_cell(declared, given_evidence, {})
+
+
+def test_a_null_for_a_rival_alone_is_an_error(claim, evidence, outcome, noisy):
+    declared = claim(rivals=("floor",), null="shuffled")
+    floor = outcome("floor", noisy(0.1))
+    bare = evidence(arms={"floor": floor}, null={"floor": floor})
+    with pytest.raises(ClaimError, match="no expectation compares"):
+        judge_cell(declared, bare, {})
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-0.2, 0.3), st.integers(8, 60), st.integers(0, 99), st.booleans())
+def test_a_verdict_survives_json_and_is_the_same_when_derived_again(
+    claim, evidence, outcome, noisy, effect, clusters, seed, with_null
+):
+    arm = outcome("null", noisy(0, clusters=clusters, seed=seed))
+    declared = claim(null="shuffled" if with_null else None, primary={"ahead": 1})
+    bare = evidence(effect, clusters=clusters, null={"linear": arm} if with_null else {})
+    verdict = judge_cell(declared, bare, {"ahead": 1, "depth": 0.5})
+    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
+    again = judge_cell(type(declared).from_json(declared.to_json()), bare, verdict.params)
+    assert again == verdict
+
+
+def test_rows_in_another_order_give_the_same_verdict(claim, evidence):
+    bare = evidence(0.05)
+    order = np.random.default_rng(0).permutation(320)
+    arms = dict(bare.arms)
+    arm = arms["linear"]
+    arms["linear"] = type(arm)(
+        arm.name, arm.examples[order], arm.clusters[order], arm.scores[order]
+    )
+    first, second = judge_cell(claim(), bare, {}), judge_cell(claim(), Evidence(arms), {})
+    assert first.verdict is second.verdict
+    for name in ("estimate", "low", "high", "p_fail"):
+        assert getattr(first, name) == pytest.approx(getattr(second, name), abs=1e-12)

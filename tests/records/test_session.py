@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from stillwired.errors import ClaimError, UsageError
+from stillwired.judge import Claim, InstrumentCheck, Level, Outcome, Paper, Word
+from stillwired.options import RunOptions
+from stillwired.records.run import RunFolder
+from stillwired.records.session import Judge, Run, cell_of, check_cells
+from stillwired.settings import Settings
+
+CLAIM = Claim(
+    id="some-paper/finding",
+    version=1,
+    says="Something is so.",
+    source=Paper("some-paper", "Some Paper", "A. Author", "Venue 2026").at("Table 1"),
+    published="0.5",
+    expects=(Level("arm", at_least=0.1),),
+    margin=0.1,
+    mutant="shuffled",
+    primary={"depth": 1.0},
+)
+ARM = Outcome("arm", [f"d{i}:0" for i in range(40)], [f"d{i}" for i in range(40)], [1.0] * 40)
+
+
+@dataclass
+class Fake:
+    name: str
+    layers: int = 4
+
+    def to_json(self):
+        return {"name": self.name, "layers": self.layers}
+
+
+def run_of(tmp_path, **settings):
+    options = RunOptions(Settings(**settings))
+    return Run(options, RunFolder(tmp_path / "run", "token"), print)
+
+
+def test_the_checkpoint_is_no_part_of_a_cell():
+    cell = cell_of(CLAIM, {"checkpoint_spec": "m", "ahead": 2, "depth": 0.5}, "test", 3)
+    assert (cell.spec, dict(cell.params), cell.order) == ("m", {"ahead": 2, "depth": 0.5}, 3)
+    assert cell.key == "some-paper/finding[ahead=2, depth=0.5]"
+
+
+def test_block_1_is_not_taken_for_relative_depth_1():
+    assert CLAIM.is_primary(cell_of(CLAIM, {"depth": 1.0}, "test").params)
+    block = cell_of(CLAIM, {"depth": 1}, "test")
+    assert dict(block.params) == {"block": 1}
+    assert not CLAIM.is_primary(block.params)
+
+
+@pytest.mark.parametrize("value", [(1, 2), None, object(), ARM])
+def test_parameters_that_have_no_place_in_a_record_are_refused(value):
+    with pytest.raises(ClaimError, match="test_x: the parameter thing is a"):
+        cell_of(CLAIM, {"thing": value}, "test_x")
+
+
+def test_cells_that_collide_are_refused():
+    one, two = cell_of(CLAIM, {"ahead": 1}, "a"), cell_of(CLAIM, {"ahead": 2}, "b")
+    check_cells({"a": one, "b": two})
+    check_cells({"a": one, "b": replace(one, spec="other")})
+    with pytest.raises(ClaimError, match=r"a and b both judge some-paper/finding\[ahead=1\]"):
+        check_cells({"a": one, "b": one})
+    changed = replace(two, claim=replace(CLAIM, published="0.6"))
+    with pytest.raises(ClaimError, match="a and b declare some-paper/finding differently"):
+        check_cells({"a": one, "b": changed})
+
+
+def test_a_checkpoint_is_prepared_once_and_noted(tmp_path):
+    run, made = run_of(tmp_path), []
+
+    def how(spec):
+        made.append(spec)
+        return Fake(spec)
+
+    run.prepare_all(["m", "n"], how)
+    run.prepare_all(["m"], how)
+    assert made == ["m", "n"]
+    assert run.prepared("m").name == "m"
+    assert run.facts.checkpoints == {
+        "m": {"name": "m", "layers": 4},
+        "n": {"name": "n", "layers": 4},
+    }
+    with pytest.raises(ClaimError, match="has not prepared 'x'"):
+        run.prepared("x")
+
+
+def test_a_block_that_is_not_there_stops_the_run_before_it_leaves_anything(tmp_path):
+    run = run_of(tmp_path, layers=(0.5, 4))
+    with pytest.raises(UsageError, match="block 4 does not exist; m has blocks 0 to 3"):
+        run.prepare("m", Fake)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_follow_the_models_that_were_asked_for(tmp_path):
+    run = run_of(tmp_path, models=("/a/gpt2", "/b/gpt2"))
+    assert run.name_of("/b/gpt2") == "gpt2-2"
+    assert run.name_of("/c/other") == "other"
+    assert run.name_of(None) == "no-model"
+
+
+def test_notes(tmp_path):
+    run = run_of(tmp_path)
+    run.note_corpus({"name": "text", "digest": "ab"})
+    run.note_time("fit", 1.23456)
+    with run.timed("read"):
+        pass
+    with pytest.raises(ValueError, match="x"), run.timed("broken off"):
+        raise ValueError("x")
+    assert run.folder.notes("corpus") == {"corpus": {"name": "text", "digest": "ab"}}
+    times = run.folder.notes("time")
+    assert times["fit"] == 1.235
+    assert set(times) == {"fit", "read", "broken off"}
+
+
+def test_a_verdict_is_kept_as_soon_as_it_is_there(tmp_path):
+    run = run_of(tmp_path)
+    judge = Judge(run, "test_x", cell_of(CLAIM, {"depth": 1.0}, "test_x", 5))
+    verdict = judge(arm=ARM, checks=[InstrumentCheck("adds up", True)])
+    assert verdict.verdict is Word.HOLDS
+    assert verdict.primary
+    (cell,) = run.folder.cells()
+    assert cell.order == 5
+    assert cell.verdict == verdict.to_json()
+    assert cell.evidence["instrument"] == [{"name": "adds up", "passed": True, "detail": ""}]
+    with pytest.raises(ClaimError, match="judges twice"):
+        judge(arm=ARM)
+    assert len(run.folder.cells()) == 1
+
+
+def test_judging_needs_a_claim_and_fitting_evidence(tmp_path):
+    run = run_of(tmp_path)
+    with pytest.raises(ClaimError, match="carries no claim"):
+        Judge(run, "test_x", None)(arm=ARM)
+    judge = Judge(run, "test_x", cell_of(CLAIM, {}, "test_x"))
+    with pytest.raises(ClaimError):
+        judge(other=ARM)
+    assert judge.verdict is None
+    assert run.folder.cells() == []

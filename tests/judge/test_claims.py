@@ -37,6 +37,13 @@ def expectations(draw):
 
 
 @st.composite
+def needs(draw):
+    side = draw(st.sampled_from(["at_least", "at_most"]))
+    otherwise = draw(st.sampled_from(["not applicable", "undecided"]))
+    return Needs(draw(names), unit=draw(names), otherwise=otherwise, **{side: draw(figures)})
+
+
+@st.composite
 def claims(draw):
     expects = tuple(draw(st.lists(expectations(), min_size=1, max_size=3)))
     return Claim(
@@ -48,7 +55,7 @@ def claims(draw):
         expects=expects,
         margin=draw(figures),
         mutant="shuffled heads",
-        applies=tuple(draw(st.lists(st.builds(Needs, names, figures, names), max_size=2))),
+        applies=tuple(draw(st.lists(needs(), max_size=2))),
         null=draw(st.none() | st.just("shuffled")),
         sensitivity=0.05 if any(e.within for e in expects) else None,
         primary=draw(
@@ -84,6 +91,9 @@ def test_an_expectation_survives_json(expectation):
         (lambda: Level("a", between=(0.1, 0.2, 0.3)), "takes"),
         (lambda: Level("a", at_most=float("nan")), "finite"),
         (lambda: Needs("top-1", float("inf")), "finite"),
+        (lambda: Needs("top-1"), "exactly one"),
+        (lambda: Needs("top-1", at_least=0.1, at_most=0.2), "exactly one"),
+        (lambda: Needs("top-1", at_least=0.1, otherwise="skipped"), "cannot otherwise"),
     ],
 )
 def test_an_expectation_without_meaning_is_refused(build, message):

@@ -114,6 +114,30 @@ def test_a_claim_applies_only_where_the_ability_is_shown(
 
 
 @pytest.mark.parametrize(
+    ("mean", "effect", "word"),
+    [
+        (0.0, 0.2, Word.HOLDS),
+        (0.0, -0.2, Word.FAILS),
+        (0.5, 0.2, Word.INCONCLUSIVE),
+        (0.5, -0.2, Word.INCONCLUSIVE),
+        (0.1, 0.2, Word.INCONCLUSIVE),
+    ],
+)
+def test_a_measurement_that_falls_short_leaves_the_claim_undecided(
+    claim, evidence, outcome, noisy, mean, effect, word
+):
+    """A learning curve that still climbs, for example: not the model's inability."""
+    declared = claim(applies=(Needs("gain", at_most=0.1, otherwise="undecided"),))
+    ability = {"gain": outcome("gain", noisy(mean), prefix="other")}
+    verdict = judge_cell(declared, evidence(effect, ability=ability), {})
+    assert verdict.verdict is word
+    assert verdict.checks[0].passed is {0.0: True, 0.5: False, 0.1: None}[mean]
+    if word is Word.INCONCLUSIVE:
+        assert "gain, 0.1 allowed" in verdict.reason
+        assert verdict.p_fail == 1
+
+
+@pytest.mark.parametrize(
     ("shown", "effect", "word"),
     [
         (0.0, 0.2, Word.HOLDS),

@@ -186,6 +186,7 @@ class FutureLens:
         rows = slice(CURVE_ROWS) if part == "first rows" else slice(CURVE_ROWS, None)
 
         def build() -> Arrays:
+            self.text.say(f"guessing from {depth.label}, N={ahead}, {reader} map, {part}")
             states = np.array(self.text.survey.states("judge", depth.block)[rows])
             return {"guesses": guess(ahead, depth, share, states)}
 
@@ -204,6 +205,7 @@ class FutureLens:
         """Fit, or fetch, the map of one depth and N, with its surprisal on the choose split."""
 
         def fit() -> Arrays:
+            self.text.say(f"fitting the linear map of {depth.label}, N={ahead}")
             survey, rows = self.text.survey, self._fit_rows(share)
             moments, whitened = self._inputs(depth, share)
             choose = (

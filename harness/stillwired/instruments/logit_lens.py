@@ -108,6 +108,7 @@ class LogitLens:
 
     def _at(self, block: int) -> dict[str, NDArray[Any]]:
         def read() -> dict[str, NDArray[Any]]:
+            self.text.say(f"reading block {block} through the logit lens")
             states = self.text.survey.lens_states(block)
             rows = self.text.rows("judge")
             documents = rows.documents[: len(states)]

@@ -20,7 +20,7 @@ from stillwired.data.corpus import Corpus
 from stillwired.engine.engine import Engine
 from stillwired.errors import UsageError
 from stillwired.instruments.depths import Band, Depth, resolve_depths
-from stillwired.instruments.survey import Rows, Survey, SurveyPlan
+from stillwired.instruments.survey import Rows, Say, Survey, SurveyPlan
 from stillwired.outcomes import Outcome
 from stillwired.store.cache import Store
 from stillwired.store.code import code_digest
@@ -38,6 +38,7 @@ class TextReadings:
         plan: Sizes, depths and seed.
         survey: Gives the survey; likewise called only when needed.
         store: The cache.
+        say: Told about progress.
         damage: Name of the mutant that damages the readings, or empty.
     """
 
@@ -49,10 +50,11 @@ class TextReadings:
         plan: SurveyPlan,
         survey: Callable[[], Survey],
         store: Store,
+        say: Say = lambda _: None,
         damage: str = "",
     ) -> None:
         self.checkpoint, self.engine, self.corpus = checkpoint, engine, corpus
-        self.plan, self.damage = plan, damage
+        self.plan, self.say, self.damage = plan, say, damage
         self._open_survey, self._store = survey, store
         self._rows: dict[str, Rows] = {}
 
@@ -70,6 +72,7 @@ class TextReadings:
             self.plan,
             survey or (lambda: self.survey),
             self._store,
+            self.say,
             damage,
         )
 

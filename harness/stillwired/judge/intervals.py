@@ -7,8 +7,8 @@ for that variance under a slight working correlation within clusters. With clust
 size all this is exactly the t interval on cluster means.
 
 Hits are skewed near 0 and 1. A rate gets its interval on the logit scale, and a paired
-difference of hits the square-and-add interval (Zou & Donner 2008) from the two rates of
-discordant rows. Where too few clusters show the rarer result, and where nothing varies,
+difference of hits the square-and-add interval (Zou & Donner 2008) from the rates of gains and
+losses. Where too few clusters show the rarer result, and where nothing varies,
 Clopper and Pearson's exact interval takes over. ``docs/judging.md`` has the simulated
 coverage.
 """

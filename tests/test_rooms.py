@@ -89,7 +89,5 @@ def test_start_up_does_not_load_torch(module):
         f"import sys, stillwired.{module}; "
         "sys.exit(', '.join({'torch', 'transformers', 'nnsight'} & set(sys.modules)) or 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -30,9 +30,14 @@ TWO_LINEAR_MAPS_AGREE = Claim(
 @pytest.mark.claim(TWO_LINEAR_MAPS_AGREE)
 @pytest.mark.parametrize("ahead", [1, 2, 3])
 def test_two_linear_maps_agree(future_lens, ahead, judge_readers):
+    linear = future_lens.by_depth("linear", ahead)
+    vocabulary = future_lens.by_depth("vocabulary", ahead)
     judge_readers(
-        linear=future_lens.by_depth("linear", ahead),
-        vocabulary=future_lens.by_depth("vocabulary", ahead),
+        linear=linear,
+        vocabulary=vocabulary,
+        planted={
+            "vocabulary": future_lens.spoilt(vocabulary, by=TWO_LINEAR_MAPS_AGREE.sensitivity)
+        },
         ability={
             f"gain of {reader} from twice the text": future_lens.gain_from_doubling(reader, ahead)
             for reader in ("linear", "vocabulary")

@@ -2,8 +2,8 @@
 
 The sizes follow from power, not from what a model showed. With about 1.3 times the
 variance of independent rows and half of the examples discordant between two readers, a
-difference of hits has a standard error of about ``0.57 / sqrt(states)``; 8,000 judged
-states bring it to 0.0064, where a dead mechanism fails a smallest effect of 0.02 in nine
+difference of hits has a standard error of about ``0.57 / sqrt(states)``; 8,400 judged
+states bring it to 0.0062, where a dead mechanism fails a smallest effect of 0.02 in nine
 runs out of ten.
 """
 
@@ -44,7 +44,7 @@ class Profile:
 QUICK = Profile(
     name="quick",
     depths=(0.1, 0.3, 0.5, 0.7, 0.9, 1.0),
-    judge_states=8_000,
+    judge_states=8_400,
     choose_states=320,
     fit_states=20_000,
     per_passage=8,

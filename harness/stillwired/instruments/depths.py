@@ -7,6 +7,7 @@ Block ``l`` of ``L`` blocks (counted from 0) stands at relative depth ``l / (L -
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from stillwired.errors import UsageError
 
@@ -98,7 +99,7 @@ def even_blocks(blocks: int, bands: int, per_band: int) -> tuple[tuple[int, ...]
         raise UsageError(f"{blocks} blocks cannot fill {bands} bands of depth.")
     edges = [round(k * blocks / bands) for k in range(bands + 1)]
     chosen = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         members = list(range(low, high))
         count = min(per_band, len(members))
         # Evenly from the top of the band downwards, so that the last block is always read.

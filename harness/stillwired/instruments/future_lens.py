@@ -9,6 +9,7 @@ there. Guesses are cached, so a claim that is judged again costs no forward pass
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -128,7 +129,11 @@ class FutureLens:
             documents = self.text.rows("judge").documents[: len(guesses)]
             guesses = guesses[other_document(documents, self.text.rng("shuffled states"))]
         name = f"{reader} map, {states} states, {depth.label}"
-        factors = {"depth": depth.label, "block": depth.block, "share": share}
+        factors: dict[str, str | int | float] = {
+            "depth": depth.label,
+            "block": depth.block,
+            "share": share,
+        }
         return self.text.hits(name, guesses, ahead, population, **factors)
 
     def by_depth(self, reader: str, ahead: int) -> Mapping[str, Outcome]:
@@ -136,6 +141,21 @@ class FutureLens:
         return {
             depth.label: self.read(reader, ahead, depth, few=True) for depth in self.text.depths
         }
+
+    def spoilt(self, family: Mapping[str, Outcome], by: float) -> Mapping[str, Outcome]:
+        """Turn randomly drawn hits into misses until the share of hits has fallen by ``by``.
+
+        A planted difference, for claims that two readers do not differ. Where there are fewer
+        hits than that, all of them go.
+        """
+        rng = self.text.rng("spoilt hits")
+        spoilt = {}
+        for label, outcome in family.items():
+            scores = outcome.scores.copy()
+            hits = np.flatnonzero(scores)
+            scores[rng.permutation(hits)[: round(by * len(scores))]] = 0.0
+            spoilt[label] = replace(outcome, name=f"{outcome.name}, {by} spoilt", scores=scores)
+        return spoilt
 
     def chosen_depth(self, ahead: int) -> Depth:
         """The depth whose linear map is least surprised by the targets of the choose split."""
@@ -275,7 +295,5 @@ class FutureLens:
                 surprisal.append(-scores.double().cpu().numpy())
         return np.concatenate(said or [np.zeros(0, np.int64)]), np.concatenate(surprisal)
 
-    def _cached(
-        self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]
-    ) -> Arrays:
+    def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
         return self.text.cached(what, given, build, module=__name__)

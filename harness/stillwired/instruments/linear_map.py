@@ -45,10 +45,8 @@ class LinearMap:
 
     def predict(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict final states, [rows, width], from states, [rows, width]."""
-        predicted: NDArray[np.float32] = (
-            np.asarray(states) - self.mean
-        ) @ self.weights + self.offset
-        return predicted
+        predicted = (np.asarray(states) - self.mean) @ self.weights + self.offset
+        return np.asarray(predicted, dtype=np.float32)
 
 
 def solve_ridge(
@@ -73,9 +71,9 @@ def solve_ridge(
     states, wanted = choose
 
     def solved(ridge: float) -> LinearMap:
-        weights = inputs.solve(cross, ridge)
-        parts = (part.astype(np.float32) for part in (inputs.mean, weights, offset))
-        return LinearMap(*parts, ridge=ridge)
+        weights = inputs.solve(cross, ridge).astype(np.float32)
+        mean, bias = inputs.mean.astype(np.float32), offset.astype(np.float32)
+        return LinearMap(mean, weights, bias, ridge)
 
     def error(candidate: LinearMap) -> float:
         return float(np.mean((candidate.predict(states) - wanted) ** 2))
@@ -160,9 +158,9 @@ def train_on_kl(
     best, kept = on_choose(), start
     with torch.enable_grad():
         for _ in range(recipe.epochs):
-            for batch in torch.from_numpy(rng.permutation(len(rows))).split(recipe.batch):
+            for batch in torch.split(torch.from_numpy(rng.permutation(len(rows))), recipe.batch):
                 optimiser.zero_grad()
-                loss(states[batch], target[batch]).backward()
+                torch.autograd.backward(loss(states[batch], target[batch]))
                 optimiser.step()
                 fading.step()
             now = on_choose()

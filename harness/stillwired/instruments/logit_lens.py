@@ -47,7 +47,8 @@ class LogitLens:
         Returns:
             Nats, [rows].
         """
-        return np.mean([self._at(block)[f"next {target}"] for block in blocks], axis=0)
+        scores = [self._at(block)[f"next {target}"] for block in blocks]
+        return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
 
     def by_band(self) -> Mapping[str, Outcome]:
         """Surprisal of the next token in each band of depth, in order."""

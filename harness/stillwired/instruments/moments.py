@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stillwired.engine.engine import Reading
+from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, final, residual
 
 
@@ -96,7 +97,8 @@ class Moments:
 
     def save(self, path: Path) -> None:
         """Write the sums to one ``.npz`` file."""
-        np.savez(path, **{name: np.asarray(value) for name, value in vars(self).items()})
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(self).items()}
+        np.savez(path, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Moments:
@@ -142,9 +144,7 @@ class Whitened:
         values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
         return cls(mean, scale, np.maximum(values, 0.0), vectors)
 
-    def solve(
-        self, cross: NDArray[np.float64], ridge: float
-    ) -> NDArray[np.float64]:
+    def solve(self, cross: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
         """Solve for the weights of raw, centred inputs.
 
         Args:

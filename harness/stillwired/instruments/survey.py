@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.corpus import Corpus
 from stillwired.data.passages import Passage, draw_passages, positions
-from stillwired.engine.engine import Engine, Reading
+from stillwired.engine.engine import Engine
+from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, embedding, final, residual
 from stillwired.instruments.depths import Depth, even_blocks, resolve_depth, resolve_depths
 from stillwired.instruments.moments import Moments
@@ -42,6 +43,8 @@ EMBEDDING = -1
 """Stands for the input of the first block where a block number is expected."""
 LENS_BANDS = 6
 LENS_EARLY = 0.15
+BATCH_TOKENS = {True: 1024, False: 16_384}
+"""Tokens in a batch, on a CPU (where the states should stay in its cache) and elsewhere."""
 LENS_BLOCKS_PER_BAND = 2
 
 Say = Callable[[str], None]
@@ -162,9 +165,7 @@ def take_survey(
     def build(folder: Path) -> None:
         _read_text(engine(), checkpoint, corpus, plan, folder, say)
 
-    return Survey(
-        store.folder("survey", inputs, build, code=code_digest(__name__), check="quick")
-    )
+    return Survey(store.folder("survey", inputs, build, code=code_digest(__name__), check="quick"))
 
 
 def _read_text(
@@ -212,6 +213,7 @@ def _read_text(
         engine.stream(
             [passage.tokens for passage in passages],
             consumers,
+            batch_tokens=BATCH_TOKENS[checkpoint.regime.device == "cpu"],
             progress=_progress(say, f"reading {split} text"),
         )
         for keeper in keepers:
@@ -303,11 +305,9 @@ class _Spoken:
     def take(self, reading: Reading) -> None:
         # No position before FIRST_POSITION is ever read, so it is not unembedded.
         states = reading[final()][:, FIRST_POSITION:]
-        flat = states.reshape(-1, states.shape[-1])
-        spoken = torch.cat([self._engine.unembed(part).argmax(-1) for part in flat.split(1024)])
-        self.argmax[reading.rows, FIRST_POSITION:] = (
-            spoken.reshape(states.shape[:2]).cpu().numpy()
-        )
+        parts = torch.split(states.reshape(-1, states.shape[-1]), 1024)
+        spoken = torch.cat([self._engine.unembed(part).argmax(-1) for part in parts])
+        self.argmax[reading.rows, FIRST_POSITION:] = spoken.reshape(states.shape[:2]).cpu().numpy()
 
 
 def _save_rows(

@@ -35,9 +35,7 @@ class VocabularyMap:
         self._inputs = inputs
         rotated = self._rotate(states)
         order = np.argsort(tokens, kind="stable")
-        self._seen, starts, counts = np.unique(
-            tokens[order], return_index=True, return_counts=True
-        )
+        self._seen, starts, counts = np.unique(tokens[order], return_index=True, return_counts=True)
         # X'Y for one-hot Y is the sum of the states of each token: nothing dense is built.
         sums = np.add.reduceat(rotated[order], starts, axis=0)
         self._share = (counts / len(tokens)).astype(np.float32)
@@ -57,7 +55,7 @@ class VocabularyMap:
         weights = torch.from_numpy(self._cross * shrink).T
         share = torch.from_numpy(self._share)
         asked = torch.from_numpy(self._rotate(states))
-        best = [torch.addmm(share, part, weights).argmax(-1) for part in asked.split(2048)]
+        best = [torch.addmm(share, part, weights).argmax(-1) for part in torch.split(asked, 2048)]
         guessed: NDArray[np.int64] = self._seen[torch.cat(best).numpy()]
         return guessed
 
@@ -70,8 +68,6 @@ class VocabularyMap:
 
     def _rotate(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         inputs = self._inputs
-        scaled = (np.asarray(states) - inputs.mean.astype(np.float32)) / inputs.scale.astype(
-            np.float32
-        )
-        rotated: NDArray[np.float32] = scaled @ inputs.vectors.astype(np.float32)
-        return rotated
+        mean, scale = inputs.mean.astype(np.float32), inputs.scale.astype(np.float32)
+        scaled = (np.asarray(states) - mean) / scale
+        return np.asarray(scaled @ inputs.vectors.astype(np.float32), dtype=np.float32)

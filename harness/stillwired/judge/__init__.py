@@ -14,7 +14,6 @@ from stillwired.judge.claims import (
 )
 from stillwired.judge.gate import Gate
 from stillwired.judge.intervals import Interval, jackknife, mean_interval
-from stillwired.judge.outcomes import Arm, Outcome, paired
 from stillwired.judge.results import (
     CheckResult,
     Evidence,
@@ -25,6 +24,7 @@ from stillwired.judge.results import (
     cell_key,
 )
 from stillwired.judge.verdicts import judge_cell
+from stillwired.outcomes import Arm, Outcome, paired
 
 __all__ = [
     "Arm",

@@ -13,8 +13,8 @@ import numpy as np
 from stillwired.errors import ClaimError
 from stillwired.judge.claims import Claim, Difference, Expectation, Level, Steps
 from stillwired.judge.intervals import Design, Interval, Sample, Scale
-from stillwired.judge.outcomes import Arm, Outcome, members, paired
 from stillwired.judge.regions import Region
+from stillwired.outcomes import Arm, Outcome, members, paired
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from typing import Any
 
 from stillwired.errors import ClaimError
 from stillwired.judge.claims import Json, Value
-from stillwired.judge.outcomes import Arm, Outcome
+from stillwired.outcomes import Arm, Outcome
 
 
 class Word(StrEnum):

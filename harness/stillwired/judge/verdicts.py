@@ -10,7 +10,6 @@ from stillwired.errors import ClaimError
 from stillwired.judge.claims import Claim, Needs, Value
 from stillwired.judge.contrasts import Part, parts_of, rival_parts_of
 from stillwired.judge.intervals import Interval
-from stillwired.judge.outcomes import Arm, Outcome
 from stillwired.judge.planning import FEWEST_CLUSTERS, clusters_needed, rounded
 from stillwired.judge.regions import Region
 from stillwired.judge.results import (
@@ -21,6 +20,7 @@ from stillwired.judge.results import (
     Verdict,
     Word,
 )
+from stillwired.outcomes import Arm, Outcome
 
 __all__ = [
     "CheckResult",

@@ -147,7 +147,9 @@ def damaged(text: TextReadings, damage: str) -> TextReadings:
         UsageError: If there is no such damage.
     """
     if damage == BACKWARD:
-        return text.with_damage(damage, checkpoint=cast(Checkpoint, BackwardText(text.checkpoint)))
+        return text.with_damage(
+            damage, checkpoint=cast("Checkpoint", BackwardText(text.checkpoint))
+        )
     if damage not in SURVEYS:
         known = "; ".join([*SURVEYS, BACKWARD])
         raise UsageError(f"There is no damage {damage!r} to readings. Known are: {known}.")

@@ -17,8 +17,8 @@ from stillwired.errors import RecordError
 from stillwired.records.files import plain_json, write_whole
 
 if TYPE_CHECKING:
-    from stillwired.judge.outcomes import Arm, Outcome
     from stillwired.judge.results import Evidence
+    from stillwired.outcomes import Arm, Outcome
 
 Json = dict[str, Any]
 
@@ -146,7 +146,7 @@ def read_table(path: Path, described: Mapping[str, Mapping[str, Any]]) -> dict[s
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from stillwired.judge.outcomes import Outcome
+    from stillwired.outcomes import Outcome
 
     if not path.is_file():
         raise RecordError(

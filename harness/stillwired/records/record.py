@@ -14,8 +14,8 @@ from stillwired.records.files import digest_of, read_json, write_json
 from stillwired.records.run import Cell, RunFolder, environment
 
 if TYPE_CHECKING:
-    from stillwired.judge.outcomes import Outcome
     from stillwired.judge.results import Verdict
+    from stillwired.outcomes import Outcome
 
 Json = dict[str, Any]
 

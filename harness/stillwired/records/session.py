@@ -16,8 +16,8 @@ from stillwired.settings import Settings
 
 if TYPE_CHECKING:
     from stillwired.judge.claims import Claim
-    from stillwired.judge.outcomes import Arm, Outcome
     from stillwired.judge.results import Evidence, InstrumentCheck, Verdict
+    from stillwired.outcomes import Arm, Outcome
     from stillwired.records.expected import Expectations
 
 Json = dict[str, Any]

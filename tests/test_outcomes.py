@@ -7,7 +7,7 @@ import pytest
 
 from stillwired.errors import ClaimError
 from stillwired.judge import Outcome, paired
-from stillwired.judge.outcomes import members
+from stillwired.outcomes import members
 
 
 def make(scores, examples=None, clusters=None, name="arm"):

@@ -1,0 +1,98 @@
+"""Every claim comes out as FAILS on the damage that it names, on the default model.
+
+The damage is done to what was read, so the model's ability to predict text is untouched. The
+readings are those of the quick profile: whoever has run the claims has them in the cache.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from stillwired.checkpoints.checkpoint import Checkpoint
+from stillwired.checkpoints.prepare import prepare
+from stillwired.data.corpus import load_corpus
+from stillwired.engine.engine import Engine
+from stillwired.instruments.future_lens import FutureLens
+from stillwired.instruments.logit_lens import LogitLens
+from stillwired.instruments.survey import SurveyPlan, take_survey
+from stillwired.instruments.text import TextReadings
+from stillwired.judge import Evidence, Word
+from stillwired.judge.verdicts import judge_cell
+from stillwired.mutants.readings import damaged
+from stillwired.profiles import QUICK
+from stillwired.settings import DEFAULT_MODEL
+from stillwired.store.cache import Store
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "claims").rglob("test_*.py"))
+
+
+def claim_tests():
+    """Every test that carries a claim."""
+    for path in FILES:
+        module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            for mark in getattr(function, "pytestmark", []):
+                if mark.name == "claim":
+                    yield pytest.param(mark.args[0], function, id=name)
+
+
+@pytest.fixture(scope="module")
+def sound():
+    """Undamaged readings of the default model."""
+    store = Store(Store.default_root())
+    checkpoint = Checkpoint(prepare(DEFAULT_MODEL, store))
+    corpus, plan = load_corpus(store), SurveyPlan(QUICK, QUICK.depths, seed=0)
+    loaded: list[Engine] = []
+
+    def engine():
+        if not loaded:
+            loaded.append(Engine(checkpoint))
+        return loaded[0]
+
+    def survey():
+        return take_survey(engine, checkpoint, corpus, plan, store, lambda _: None)
+
+    return TextReadings(checkpoint, engine, corpus, plan, survey, store)
+
+
+def judged(claim, function, text):
+    """Run the body of a claim's test on some readings, and judge its primary cell."""
+    handed = []
+
+    def judge_readers(*, ability=None, null=None, planted=None, **arms):
+        handed.append(Evidence(arms, null=null or {}, planted=planted or {}))
+
+    given = {
+        "future_lens": FutureLens(text),
+        "logit_lens": LogitLens(text),
+        "judge_readers": judge_readers,
+        **claim.primary,
+    }
+    function(**{name: given[name] for name in inspect.signature(function).parameters})
+    # What the model can do is not in question here, only what the readings show.
+    bare = dataclasses.replace(claim, applies=())
+    return judge_cell(bare, handed[0], claim.primary)
+
+
+@pytest.mark.parametrize(("claim", "function"), claim_tests())
+def test_the_named_damage_makes_the_claim_fail(claim, function, sound):
+    whole = judged(claim, function, sound)
+    broken = judged(claim, function, damaged(sound, claim.mutant))
+    assert broken.verdict is Word.FAILS, broken.reason
+    # Where this model fails the claim anyway, the damage must still have made the difference:
+    # a part that held now fails, or the effect lies clearly below what it was.
+    pairs = list(zip(whole.parts, broken.parts, strict=True))
+    lost = [b.name for a, b in pairs if a.word is Word.HOLDS and b.word is Word.FAILS]
+    worse = [b.name for a, b in pairs if b.word is Word.FAILS and b.high < a.low]
+    assert lost or worse, f"{whole.reason}; damaged: {broken.reason}"
+
+
+def test_every_claim_is_tried():
+    declared = sum(path.read_text().count("@pytest.mark.claim(") for path in FILES)
+    assert len(list(claim_tests())) == declared > 0

@@ -25,7 +25,7 @@ setup: $(READY)  ## Create .venv with pinned dependencies
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stillwired needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose another with: make PYTHON=python3.11")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo 'Could not create $(VENV). On Debian: apt install python3-venv' >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'Could not create $(VENV). On Debian: apt install python3-venv' >&2; exit 1; }
 	@echo 'Installing pinned dependencies into $(VENV) (once, some minutes)'
 	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

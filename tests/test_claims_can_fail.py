@@ -1,18 +1,19 @@
 """Every claim comes out as FAILS on the damage that it names, on the default model.
 
-The damage is done to what was read, so the model's ability to predict text is untouched. The
-readings are those of the quick profile: whoever has run the claims has them in the cache.
+The damage is done to what was read: what the model is able to do, and the checks of the wiring,
+stay as they are, so that the claim itself must notice. The readings are those of the quick
+profile: whoever has run the claims has them in the cache.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 from pathlib import Path
 
 import pytest
 
+from fixtures.text import evidence_about
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.checkpoints.prepare import prepare
 from stillwired.data.corpus import load_corpus
@@ -62,11 +63,13 @@ def sound():
 
 
 def judged(claim, function, text):
-    """Run the body of a claim's test on some readings, and judge its primary cell."""
-    handed = []
+    """Run a claim's test on some readings, and judge its primary cell with all that stands beside."""
+    beside, handed = evidence_about(text, LogitLens(text)), []
 
     def judge_readers(*, ability=None, null=None, planted=None, **arms):
-        handed.append(Evidence(arms, null=null or {}, planted=planted or {}))
+        shown = {**beside.ability, **(ability or {})}
+        needed = {needs.ability: shown[needs.ability] for needs in claim.applies}
+        handed.append(Evidence(arms, null or {}, needed, beside.checks, planted or {}))
 
     given = {
         "future_lens": FutureLens(text),
@@ -75,9 +78,7 @@ def judged(claim, function, text):
         **claim.primary,
     }
     function(**{name: given[name] for name in inspect.signature(function).parameters})
-    # What the model can do is not in question here, only what the readings show.
-    bare = dataclasses.replace(claim, applies=())
-    return judge_cell(bare, handed[0], claim.primary)
+    return judge_cell(claim, handed[0], claim.primary)
 
 
 @pytest.mark.parametrize(("claim", "function"), claim_tests())

@@ -32,6 +32,7 @@ LINEAR_IS_BEST_LATE = Claim(
     margin=0.02,
     applies=PREDICTS_TEXT,
     null="states shuffled across documents",
+    rivals=("constant",),
     mutant="the first block read at every depth",
 )
 
@@ -53,6 +54,7 @@ def test_linear_is_best_late(future_lens, judge_readers):
     judge_readers(
         late=future_lens.linear(1, late),
         first=future_lens.linear(1, first),
+        constant=future_lens.constant(1),
         null={
             "late": future_lens.linear(1, late, states="shuffled"),
             "first": future_lens.linear(1, first, states="shuffled"),

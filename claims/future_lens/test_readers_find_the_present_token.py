@@ -17,6 +17,7 @@ READERS_FIND_THE_PRESENT_TOKEN = Claim(
     margin=0.05,
     applies=PREDICTS_TEXT,
     null="states shuffled across documents",
+    rivals=("constant",),
     primary={"reader": "linear"},
     mutant="the first block read at every depth",
 )
@@ -32,5 +33,6 @@ def test_readers_find_the_present_token(future_lens, reader, judge_readers):
     judge_readers(
         late=read(late),
         first=read(first),
+        constant=future_lens.constant(0, few=True),
         null={"late": read(late, "shuffled"), "first": read(first, "shuffled")},
     )

@@ -32,12 +32,11 @@ TWO_LINEAR_MAPS_AGREE = Claim(
 def test_two_linear_maps_agree(future_lens, ahead, judge_readers):
     linear = future_lens.by_depth("linear", ahead)
     vocabulary = future_lens.by_depth("vocabulary", ahead)
+    apart = future_lens.apart(linear, vocabulary, by=TWO_LINEAR_MAPS_AGREE.sensitivity)
     judge_readers(
         linear=linear,
         vocabulary=vocabulary,
-        planted={
-            "vocabulary": future_lens.spoilt(vocabulary, by=TWO_LINEAR_MAPS_AGREE.sensitivity)
-        },
+        planted={"linear": apart[0], "vocabulary": apart[1]},
         ability={
             f"gain of {reader} from twice the text": future_lens.gain_from_doubling(reader, ahead)
             for reader in ("linear", "vocabulary")

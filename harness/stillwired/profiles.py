@@ -1,7 +1,7 @@
 """How much is measured: the sizes behind ``--claims-profile``.
 
 The sizes follow from power, not from what a model showed. With about 1.3 times the
-variance of independent rows and half of the examples discordant between two readers, a
+variance of independent rows and a quarter of the examples discordant between two readers, a
 difference of hits has a standard error of about ``0.57 / sqrt(states)``; 8,400 judged
 states bring it to 0.0062, where a dead mechanism fails a smallest effect of 0.02 in nine
 runs out of ten.
@@ -66,9 +66,9 @@ STANDARD = Profile(
 PAPER = Profile(
     name="paper",
     depths=tuple(round(k / 20, 2) for k in range(21)),
-    judge_states=40_000,
+    judge_states=36_000,
     choose_states=2_000,
-    fit_states=360_000,
+    fit_states=340_000,
     per_passage=12,
     judge_tokens=64,
     fit_tokens=128,

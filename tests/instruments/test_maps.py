@@ -25,7 +25,8 @@ def planted():
 
 
 def fitted(x, y):
-    moments = Moments.of(7, x, [y])
+    moments = Moments((7,), (0,))
+    moments.add([torch.from_numpy(x)], [torch.from_numpy(y)])
     return moments, Whitened.of(moments, 7)
 
 
@@ -42,7 +43,7 @@ def test_ridge_equals_least_squares_on_the_stacked_system(planted):
     x, y, _ = planted
     moments, whitened = fitted(x, y)
     ridge = 0.5
-    cross = moments.cross[0, 0] / moments.n - np.outer(whitened.mean, moments.y_sum[0] / moments.n)
+    cross = moments.centred_cross(7, 0)
     centred = (x - x.mean(0)) / x.std(0)
     stacked = np.vstack([centred, np.sqrt(ridge * len(x)) * np.eye(WIDTH)])
     targets = np.vstack([y - y.mean(0), np.zeros((WIDTH, WIDTH))])

@@ -15,7 +15,7 @@ from stillwired.checkpoints.loading import (
     quiet_progress,
 )
 from stillwired.checkpoints.prepare import Prepared
-from stillwired.checkpoints.regime import Regime, check_regime
+from stillwired.checkpoints.regime import Regime, check_regime, computed_by
 from stillwired.errors import CheckpointError, UsageError
 
 __all__ = ["Checkpoint", "Regime"]
@@ -102,8 +102,8 @@ class Checkpoint:
 
     @property
     def key(self) -> dict[str, str]:
-        """What a cache key needs to know of a checkpoint: its digest and how it is run."""
-        return {"checkpoint": self.digest, **self.regime.to_json()}
+        """What a cache key needs to know: the checkpoint's digest, how it is run and by what."""
+        return {"checkpoint": self.digest, **self.regime.to_json(), **computed_by()}
 
     @property
     def model(self) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from stillwired.errors import UsageError
@@ -36,6 +38,13 @@ class Regime:
 
     def __str__(self) -> str:
         return f"{self.device} {self.dtype} {self.attention}"
+
+
+def computed_by() -> dict[str, str]:
+    """Libraries and threads that numbers depend on in their last bits, and sometimes further."""
+    libraries = ("torch", "transformers", "nnsight", "numpy")
+    threads = os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
+    return {**{name: version(name) for name in libraries}, "threads": str(threads)}
 
 
 def check_regime(regime: Regime) -> tuple[torch.device, torch.dtype]:

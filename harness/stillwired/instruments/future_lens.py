@@ -21,13 +21,14 @@ from stillwired.instruments.depths import FIRST, LATE, Depth
 from stillwired.instruments.linear_map import LinearMap, Training, solve_ridge, train_on_kl
 from stillwired.instruments.moments import Moments, Whitened
 from stillwired.instruments.ngrams import FollowerTable, count_followers
-from stillwired.instruments.survey import AHEAD
+from stillwired.instruments.survey import AHEAD, Survey
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.instruments.vocabulary_map import RIDGES, VocabularyMap
 from stillwired.outcomes import Outcome
 
 CURVE_ROWS = 3_000
 """Rows judged at every declared depth; contrasts of single depths use all rows."""
+CHUNK = 4_096
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -74,10 +75,10 @@ class FutureLens:
         guesses = self._tables[ahead + 1].guess(self.text.rows("judge").fed[:, 0])
         return self.text.hits("skip-bigram", guesses, ahead)
 
-    def constant(self, ahead: int, population: str = "all") -> Outcome:
+    def constant(self, ahead: int, population: str = "all", few: bool = False) -> Outcome:
         """Hits of the one token that the model says most often on the fit text."""
         guess = np.bincount(self.text.rows("fit").targets[:, ahead]).argmax()
-        guesses = np.full(len(self.text.rows("judge")), guess)
+        guesses = np.full(len(self.text.rows("judge")), guess)[: CURVE_ROWS if few else None]
         return self.text.hits("constant guess", guesses, ahead, population)
 
     # Readers that see a state
@@ -142,20 +143,22 @@ class FutureLens:
             depth.label: self.read(reader, ahead, depth, few=True) for depth in self.text.depths
         }
 
-    def spoilt(self, family: Mapping[str, Outcome], by: float) -> Mapping[str, Outcome]:
-        """Turn randomly drawn hits into misses until the share of hits has fallen by ``by``.
+    def apart(
+        self, a: Mapping[str, Outcome], b: Mapping[str, Outcome], by: float
+    ) -> tuple[Mapping[str, Outcome], Mapping[str, Outcome]]:
+        """Plant a difference: at each depth the reader that hits less loses ``by`` more hits.
 
-        A planted difference, for claims that two readers do not differ. Where there are fewer
-        hits than that, all of them go.
+        The hits that turn into misses are drawn at random; where there are fewer, all go.
         """
-        rng = self.text.rng("spoilt hits")
-        spoilt = {}
-        for label, outcome in family.items():
+        rng = self.text.rng("planted difference")
+        planted: tuple[dict[str, Outcome], dict[str, Outcome]] = dict(a), dict(b)
+        for label in a:
+            worse = planted[0 if a[label].scores.mean() <= b[label].scores.mean() else 1]
+            outcome = worse[label]
             scores = outcome.scores.copy()
-            hits = np.flatnonzero(scores)
-            scores[rng.permutation(hits)[: round(by * len(scores))]] = 0.0
-            spoilt[label] = replace(outcome, name=f"{outcome.name}, {by} spoilt", scores=scores)
-        return spoilt
+            scores[rng.permutation(np.flatnonzero(scores))[: round(by * len(scores))]] = 0.0
+            worse[label] = replace(outcome, name=f"{outcome.name}, {by} spoilt", scores=scores)
+        return planted
 
     def chosen_depth(self, ahead: int) -> Depth:
         """The depth whose linear map is least surprised by the targets of the choose split."""
@@ -268,13 +271,13 @@ class FutureLens:
         key = (depth.block, share)
         if key not in self._inputs_of:
             survey, rows = self.text.survey, self._fit_rows(share)
-            if share == 1.0:
-                moments = survey.moments()
-            else:
-                finals = [survey.final_states("fit", ahead)[rows] for ahead in AHEAD]
-                moments = Moments.of(depth.block, survey.states("fit", depth.block)[rows], finals)
+            moments = self._moments if share == 1.0 else sums_of(survey, depth.block, rows)
             self._inputs_of[key] = moments, Whitened.of(moments, depth.block)
         return self._inputs_of[key]
+
+    @cached_property
+    def _moments(self) -> Moments:
+        return self.text.survey.moments()
 
     def _fit_rows(self, share: float) -> slice:
         """The first rows of the fit split: whole passages in drawn order, mixed by domain."""
@@ -297,3 +300,14 @@ class FutureLens:
 
     def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
         return self.text.cached(what, given, build, module=__name__)
+
+
+def sums_of(survey: Survey, block: int, rows: slice) -> Moments:
+    """Sum some fit rows of one block, from the states that the survey keeps."""
+    moments = Moments((block,), AHEAD)
+    for start in range(*rows.indices(len(survey.rows("fit"))))[::CHUNK]:
+        chunk = slice(start, min(start + CHUNK, rows.stop))
+        states = torch.from_numpy(np.array(survey.states("fit", block)[chunk]))
+        finals = [np.array(survey.final_states("fit", ahead)[chunk]) for ahead in AHEAD]
+        moments.add([states], [torch.from_numpy(final) for final in finals])
+    return moments

@@ -65,9 +65,8 @@ def solve_ridge(
         ahead: N.
         choose: States and final states of the choose rows, each [rows, width].
     """
-    k, j = moments.blocks.index(block), moments.ahead.index(ahead)
-    offset = moments.y_sum[j] / moments.n
-    cross = moments.cross[k, j] / moments.n - np.outer(inputs.mean, offset)
+    offset = moments.y_sum[moments.ahead.index(ahead)] / moments.n
+    cross = moments.centred_cross(block, ahead)
     states, wanted = choose
 
     def solved(ridge: float) -> LinearMap:
@@ -132,11 +131,8 @@ def train_on_kl(
     logits = unembedding_of(torch.from_numpy(np.sort(tokens[order])))
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(fit[0]))[: recipe.rows])
-    states, wanted = (torch.from_numpy(np.ascontiguousarray(part[rows])) for part in fit)
-    with torch.no_grad():
-        target = softmax(logits(wanted), -1)
-        chosen_target = softmax(logits(torch.from_numpy(np.array(choose[1]))), -1)
-    chosen_states = torch.from_numpy(np.array(choose[0]))
+    states, finals = (torch.from_numpy(np.ascontiguousarray(part[rows])) for part in fit)
+    chosen = tuple(torch.from_numpy(np.array(part)) for part in choose)
     mean = torch.from_numpy(start.mean)
     offset = torch.from_numpy(start.offset.copy()).requires_grad_()
     # Inputs differ in scale by orders of magnitude: train the weights of unit-variance inputs.
@@ -147,20 +143,23 @@ def train_on_kl(
     steps = recipe.epochs * -(-len(rows) // recipe.batch)
     fading = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
 
-    def loss(x: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    def loss(x: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            target = softmax(logits(wanted).float(), -1)
         predicted = ((x - mean) / scale) @ weights + offset
-        return kl_div(log_softmax(logits(predicted), -1), p, reduction="batchmean")
+        said = log_softmax(logits(predicted).float(), -1)
+        return kl_div(said, target, reduction="batchmean")
 
     def on_choose() -> float:
         with torch.no_grad():
-            return float(loss(chosen_states, chosen_target))
+            return float(loss(*chosen))
 
     best, kept = on_choose(), start
     with torch.enable_grad():
         for _ in range(recipe.epochs):
             for batch in torch.split(torch.from_numpy(rng.permutation(len(rows))), recipe.batch):
                 optimiser.zero_grad()
-                torch.autograd.backward(loss(states[batch], target[batch]))
+                torch.autograd.backward(loss(states[batch], finals[batch]))
                 optimiser.step()
                 fading.step()
             now = on_choose()

@@ -7,14 +7,13 @@ through the final norm and the unembedding, as if the later blocks were not ther
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stillwired.instruments.survey import EMBEDDING
+from stillwired.instruments.survey import EMBEDDING, lens_bands, lens_early_block
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.outcomes import Outcome
 
@@ -31,11 +30,10 @@ class LogitLens:
     def __init__(self, text: TextReadings) -> None:
         self.text = text
 
-    @cached_property
+    @property
     def bands(self) -> tuple[tuple[int, ...], ...]:
-        """Blocks that are read in each band of equal depth, from the first band to the last."""
-        kept = self._cached("lens bands", {}, self._find_bands)
-        return tuple(tuple(int(b) for b in row if b >= 0) for row in kept["bands"])
+        """Blocks that are read in each band of equal depth, the last block left out."""
+        return lens_bands(self.text.checkpoint.prepared.layers)
 
     def surprisal(self, blocks: Sequence[int], target: str = "own") -> NDArray[np.float64]:
         """Surprisal of the text's next token under the lens, averaged over blocks.
@@ -61,7 +59,7 @@ class LogitLens:
 
     def fall(self, target: str = "own") -> Outcome:
         """Surprisal in the first third of the depth minus that in the last third, in nats."""
-        third = len(self.bands) // 3
+        third = max(len(self.bands) // 3, 1)
         first = [block for band in self.bands[:third] for block in band]
         last = [block for band in self.bands[-third:] for block in band]
         fallen = self.surprisal(first, target) - self.surprisal(last, target)
@@ -73,16 +71,14 @@ class LogitLens:
 
     def input_at_early_block(self, target: str = "own") -> Outcome:
         """The same at relative depth 0.15."""
-        return self._input_probability(self._early_block, target)
+        return self._input_probability(
+            lens_early_block(self.text.checkpoint.prepared.layers), target
+        )
 
     def _input_probability(self, block: int, target: str) -> Outcome:
         scores = np.exp(-self._at(block)[f"input {target}"])
         where = "the embedding" if block == EMBEDDING else f"block {block}"
         return self._outcome(f"probability of {target} input token at {where}", scores)
-
-    @property
-    def _early_block(self) -> int:
-        return int(self._cached("lens bands", {}, self._find_bands)["early"])
 
     def embedding_decodes(self) -> Outcome:
         """Probability of the input token at the embedding, on rows that are not judged."""
@@ -97,15 +93,9 @@ class LogitLens:
 
     def agreement_at_last_block(self) -> float:
         """Share of rows where the lens at the last block says what the model says; must be 1."""
-        said = self._at(self.bands[-1][-1])["argmax"]
+        said = self._at(self.text.checkpoint.prepared.layers - 1)["argmax"]
         targets = self.text.rows("judge").targets[: len(said), 0]
         return float(np.mean(said == targets))
-
-    def _find_bands(self) -> dict[str, NDArray[Any]]:
-        survey = self.text.survey
-        longest = max(map(len, survey.lens_bands))
-        padded = [list(band) + [-1] * (longest - len(band)) for band in survey.lens_bands]
-        return {"bands": np.array(padded), "early": np.array(survey.early_block)}
 
     def _at(self, block: int) -> dict[str, NDArray[Any]]:
         def read() -> dict[str, NDArray[Any]]:

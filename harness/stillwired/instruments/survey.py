@@ -3,11 +3,11 @@
 The Future Lens readers and the logit lens ask for overlapping sites of the same passages.
 The survey asks the engine once for their union and keeps, in the cache, only what is needed
 later: states at the declared depths, the final states that maps are fitted to, what the model
-itself was about to say, and the sums from which linear maps of every depth are solved. Arrays
-are written to disk as they come, so memory does not grow with the amount of text.
+itself was about to say, and the sums from which the linear maps of those depths are solved.
+States are written to disk as they come, so memory does not grow with the amount of text.
 
 Population (Future Lens, section 3 and appendix, restated): a position ``t`` has at least 32
-tokens before it and 3 after it. ``N`` counts ahead: the target of ``N`` is the model's own
+tokens before it and 4 after it. ``N`` counts ahead: the target of ``N`` is the model's own
 argmax at position ``t + N`` of the source text, so ``N = 0`` is the token that it is about
 to say.
 """
@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from stillwired.data.passages import Passage, draw_passages, positions
 from stillwired.engine.engine import Engine
 from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, embedding, final, residual
+from stillwired.errors import UsageError
 from stillwired.instruments.depths import Depth, even_blocks, resolve_depth, resolve_depths
 from stillwired.instruments.moments import Moments
 from stillwired.profiles import Profile
@@ -39,6 +40,8 @@ from stillwired.store.code import code_digest
 AHEAD = (0, 1, 2, 3)
 FIRST_POSITION = 32
 FURTHEST = max(AHEAD)
+ALWAYS = (0.1, 0.9)
+"""Depths that stand for the first and the late blocks."""
 EMBEDDING = -1
 """Stands for the input of the first block where a block number is expected."""
 LENS_BANDS = 6
@@ -56,13 +59,18 @@ class SurveyPlan:
 
     Attributes:
         profile: Sizes.
-        depths: Declared depths, as asked (float: relative, int: block).
+        depths: Declared depths, as asked (float: relative, int: block). Those that stand for
+            the first and the late blocks are read in any case, since claims compare them.
         seed: The suite's seed.
     """
 
     profile: Profile
     depths: tuple[float | int, ...]
     seed: int
+
+    def resolved(self, blocks: int) -> tuple[Depth, ...]:
+        """Return the depths for a model of some number of blocks."""
+        return resolve_depths((*self.depths, *ALWAYS), blocks)
 
     def key(self) -> dict[str, Any]:
         """Return what the cache has to know of the plan."""
@@ -106,8 +114,7 @@ class Survey:
         self.folder = folder
         about = json.loads((folder / "survey.json").read_text())
         self.depths = tuple(Depth(**depth) for depth in about["depths"])
-        self.lens_bands: tuple[tuple[int, ...], ...] = tuple(map(tuple, about["lens_bands"]))
-        self.early_block: int = about["early_block"]
+        self.lens_blocks: tuple[int, ...] = tuple(about["lens_blocks"])
         self.self_check: list[tuple[str, float, float]] = [tuple(c) for c in about["self_check"]]
         self._rows: dict[str, Rows] = {}
 
@@ -165,7 +172,52 @@ def take_survey(
     def build(folder: Path) -> None:
         _read_text(engine(), checkpoint, corpus, plan, folder, say)
 
-    return Survey(store.folder("survey", inputs, build, code=code_digest(__name__), check="quick"))
+    return Survey(
+        store.folder(
+            "survey",
+            inputs,
+            build,
+            code=code_digest(__name__),
+            # Hundreds of megabytes: size and time are compared here, `stillwired cache --verify`
+            # compares every byte.
+            check="quick",
+            need=_bytes_needed(checkpoint, plan),
+        )
+    )
+
+
+def lens_bands(blocks: int) -> tuple[tuple[int, ...], ...]:
+    """Blocks that the logit lens reads, by band of equal depth.
+
+    The last block is left out: there the lens is the model itself. Models with too few blocks
+    for six bands get a band per block.
+
+    Raises:
+        UsageError: If there are fewer than four blocks, too few for a first and a last third.
+    """
+    if blocks < 4:
+        raise UsageError(f"Claims about depth need at least four blocks; this model has {blocks}.")
+    return even_blocks(blocks - 1, min(LENS_BANDS, blocks - 1), LENS_BLOCKS_PER_BAND)
+
+
+def lens_early_block(blocks: int) -> int:
+    """The block at relative depth 0.15."""
+    return resolve_depth(LENS_EARLY, blocks).block
+
+
+def _lens_blocks(blocks: int) -> list[int]:
+    in_bands = {block for band in lens_bands(blocks) for block in band}
+    return sorted({EMBEDDING, lens_early_block(blocks), blocks - 1, *in_bands})
+
+
+def _bytes_needed(checkpoint: Checkpoint, plan: SurveyPlan) -> int:
+    """About how much disk a survey takes."""
+    sizes, blocks = plan.profile, checkpoint.prepared.layers
+    depths = len(plan.resolved(blocks))
+    states = sizes.fit_states * (depths + len(AHEAD)) + sizes.judge_states * depths
+    states += sizes.lens_states * len(_lens_blocks(blocks))
+    width = checkpoint.prepared.width
+    return 4 * width * states + 8 * depths * (len(AHEAD) + 1) * width**2
 
 
 def _read_text(
@@ -177,10 +229,7 @@ def _read_text(
     say: Say,
 ) -> None:
     sizes, blocks = plan.profile, checkpoint.prepared.layers
-    depths = resolve_depths(plan.depths, blocks)
-    bands = even_blocks(blocks, LENS_BANDS, LENS_BLOCKS_PER_BAND)
-    early = resolve_depth(LENS_EARLY, blocks).block
-    lens_blocks = sorted({EMBEDDING, early, *(block for band in bands for block in band)})
+    depths = plan.resolved(blocks)
 
     for split in ("fit", "choose", "judge"):
         passages, places = _draw(checkpoint, corpus, plan, split)
@@ -201,14 +250,14 @@ def _read_text(
             few = places[: -(-sizes.lens_states // places.shape[1])]
             keepers += [
                 _Keeper(folder / f"lens.block{block}.npy", _site(block), few)
-                for block in lens_blocks
+                for block in _lens_blocks(blocks)
             ]
         spoken = _Spoken(engine, passages)
         consumers: list[Any] = [*keepers, spoken]
         moments = None
         if split == "fit":
             first = passages[0].prefix + FIRST_POSITION
-            moments = Moments.empty([depth.block for depth in depths], AHEAD, first)
+            moments = Moments(tuple(depth.block for depth in depths), AHEAD, first)
             consumers.append(moments)
         engine.stream(
             [passage.tokens for passage in passages],
@@ -223,8 +272,7 @@ def _read_text(
         _save_rows(folder / f"{split}.rows.npz", passages, places, spoken.argmax)
     about = {
         "depths": [vars(depth) for depth in depths],
-        "lens_bands": bands,
-        "early_block": early,
+        "lens_blocks": _lens_blocks(blocks),
         "self_check": [list(check) for check in engine.self_check],
     }
     (folder / "survey.json").write_text(json.dumps(about, indent=1))
@@ -262,36 +310,42 @@ def _draw(
 
 
 class _Keeper:
-    """Writes the values of one site at given positions of each passage to one file."""
+    """Writes the values of one site at given positions of each passage to one ``.npy`` file.
+
+    Written, not mapped: a full disk raises where it is written to and kills where it is mapped.
+    """
 
     def __init__(self, path: Path, site: Site, places: NDArray[np.int64]) -> None:
         self.sites = frozenset({site})
         self._path, self._site, self._places = path, site, places
-        self._file: np.memmap[Any, np.dtype[np.float32]] | None = None
+        self._file: BinaryIO | None = None
+        self._start = 0
 
     def take(self, reading: Reading) -> None:
-        rows = [row for row in reading.rows if row < len(self._places)]
-        if not rows:
+        inside = [k for k, row in enumerate(reading.rows) if row < len(self._places)]
+        if not inside:
             return
-        values = reading[self._site]
-        if len(rows) < len(reading.rows):
-            inside = torch.tensor([row < len(self._places) for row in reading.rows])
-            values = values[inside.to(values.device)]
-        picked = torch.as_tensor(self._places[rows], device=values.device)
-        chosen = torch.take_along_dim(values, picked[:, :, None], dim=1).float().cpu().numpy()
-        if self._file is None:
-            shape = (self._places.size, values.shape[-1])
-            self._file = np.lib.format.open_memmap(
-                self._path, mode="w+", dtype=np.float32, shape=shape
-            )
-        each = self._places.shape[1]
-        for k, row in enumerate(rows):
-            self._file[row * each : (row + 1) * each] = chosen[k]
+        rows = [reading.rows[k] for k in inside]
+        values = reading[self._site][inside]
+        places = torch.as_tensor(self._places[rows], device=values.device)
+        picked = torch.take_along_dim(values, places[:, :, None], dim=1).float().cpu().numpy()
+        file = self._open(values.shape[-1])
+        for row, states in zip(rows, picked, strict=True):
+            file.seek(self._start + row * states.nbytes)
+            file.write(states.tobytes())
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.flush()
+            self._file.close()
             self._file = None
+
+    def _open(self, width: int) -> BinaryIO:
+        if self._file is None:
+            self._file = self._path.open("wb")
+            header = {"descr": "<f4", "fortran_order": False, "shape": (self._places.size, width)}
+            np.lib.format.write_array_header_1_0(self._file, header)
+            self._start = self._file.tell()
+        return self._file
 
 
 class _Spoken:

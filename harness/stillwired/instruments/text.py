@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.corpus import Corpus
 from stillwired.engine.engine import Engine
-from stillwired.errors import UsageError
-from stillwired.instruments.depths import Band, Depth, resolve_depths
+from stillwired.errors import CorpusError, UsageError
+from stillwired.instruments.depths import Band, Depth
 from stillwired.instruments.survey import Rows, Say, Survey, SurveyPlan
 from stillwired.outcomes import Outcome
 from stillwired.store.cache import Store
@@ -84,20 +84,20 @@ class TextReadings:
     @cached_property
     def depths(self) -> tuple[Depth, ...]:
         """The declared depths, resolved for this checkpoint."""
-        return resolve_depths(self.plan.depths, self.checkpoint.prepared.layers)
+        return self.plan.resolved(self.checkpoint.prepared.layers)
 
     def depth_in(self, band: Band) -> Depth:
         """Return the declared depth that lies nearest the middle of a band.
 
         Raises:
-            UsageError: If no declared depth lies in the band.
+            UsageError: If the model has no block there.
         """
         inside = [depth for depth in self.depths if band.holds(depth)]
         if not inside:
             raise UsageError(
-                f"No declared depth lies in the {band.name} band ({band.low} to {band.high}); "
-                f"declared are {', '.join(d.label for d in self.depths)}. Add one with "
-                "--claims-layers, or leave that option out."
+                f"{self.checkpoint.name} has too few blocks for one in the {band.name} band of "
+                f"relative depth, {band.low} to {band.high}. Claims that compare bands of depth "
+                "cannot be judged on it."
             )
         centre = (band.low + band.high) / 2
         return min(inside, key=lambda depth: abs(depth.relative - centre))
@@ -220,17 +220,22 @@ def entropy(tokens: NDArray[np.int64]) -> float:
 def other_document(documents: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.int64]:
     """Permute rows so that each comes from another document.
 
-    Rows that drew their own document swap with rows drawn at random, until none is left. Where
-    one document holds more than half of all rows that is impossible; then some keep theirs.
+    Rows that drew their own document swap with rows drawn at random, until none is left.
+
+    Raises:
+        CorpusError: If that cannot be, because one document holds about half of all rows.
     """
     order = rng.permutation(len(documents))
-    for _ in range(20):
+    for _ in range(100):
         same = np.flatnonzero(documents[order] == documents)
         if not len(same):
-            break
+            return order
         for row, partner in zip(same, rng.choice(len(documents), len(same)), strict=True):
             order[[row, partner]] = order[[partner, row]]
-    return order
+    raise CorpusError(
+        "States cannot be shuffled across documents: one document holds about half of all rows. "
+        "Use text from more documents."
+    )
 
 
 def _generator(*parts: object) -> np.random.Generator:

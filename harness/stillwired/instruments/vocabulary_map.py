@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from stillwired.instruments.moments import Whitened
 
-RIDGES = (1e-3, 1e-2, 1e-1)
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
+CHUNK = 8_192
+"""Rows that are turned at a time, so that memory does not grow with the fitted text."""
 
 
 class VocabularyMap:
@@ -33,13 +35,19 @@ class VocabularyMap:
         self, inputs: Whitened, states: NDArray[np.float32], tokens: NDArray[np.int64]
     ) -> None:
         self._inputs = inputs
-        rotated = self._rotate(states)
         order = np.argsort(tokens, kind="stable")
-        self._seen, starts, counts = np.unique(tokens[order], return_index=True, return_counts=True)
+        self._seen, classes, counts = np.unique(
+            tokens[order], return_inverse=True, return_counts=True
+        )
         # X'Y for one-hot Y is the sum of the states of each token: nothing dense is built.
-        sums = np.add.reduceat(rotated[order], starts, axis=0)
+        sums = np.zeros((len(self._seen), len(inputs.mean)), dtype=np.float32)
+        for start in range(0, len(tokens), CHUNK):
+            here = classes[start : start + CHUNK]
+            firsts = np.flatnonzero(np.diff(here, prepend=-1))
+            rotated = self._rotate(states[order[start : start + CHUNK]])
+            sums[here[firsts]] += np.add.reduceat(rotated, firsts, axis=0)
         self._share = (counts / len(tokens)).astype(np.float32)
-        self._cross = (sums - self._share[:, None] * rotated.sum(0)) / len(tokens)
+        self._cross = (sums - self._share[:, None] * sums.sum(0)) / len(tokens)
 
     def guess(self, states: NDArray[np.float32], ridge: float) -> NDArray[np.int64]:
         """Guess the token for each state.

@@ -1,7 +1,9 @@
 """Damaged readings: each breaks one thing that a reader of text relies on.
 
 A claim whose verdict survives its damage would not notice a model without the mechanism.
-Damage is done to what was read, not to the weights, so the ability to predict text stays.
+Damage is done to what was read, not to the weights, and it leaves alone what the model says next
+and the last block, so that neither the ability to predict text nor a check of the wiring gives
+the damage away: the claim itself has to notice.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.errors import UsageError
+from stillwired.instruments.future_lens import sums_of
 from stillwired.instruments.moments import Moments
 from stillwired.instruments.survey import AHEAD, EMBEDDING, Rows, Survey
 from stillwired.instruments.text import TextReadings, other_document
@@ -37,15 +40,20 @@ class FirstBlockEverywhere(DamagedSurvey):
         return super().states(split, self.depths[0].block)
 
     def lens_states(self, block: int) -> NDArray[np.float32]:
-        """Return the first block that the lens reads, whatever is asked."""
-        return super().lens_states(self.lens_bands[0][0])
+        """Return the first block that the lens reads, but for the last one."""
+        first, last = self.lens_blocks[1], self.lens_blocks[-1]
+        return super().lens_states(block if block == last else first)
 
     def moments(self) -> Moments:
         """Repeat the first block's sums for every block."""
         sound = super().moments()
         first = [0] * len(sound.blocks)
         return replace(
-            sound, gram=sound.gram[first], cross=sound.cross[first], x_sum=sound.x_sum[first]
+            sound,
+            origin=sound.origin[first],
+            gram=sound.gram[first],
+            cross=sound.cross[first],
+            x_sum=sound.x_sum[first],
         )
 
 
@@ -53,8 +61,9 @@ class EmbeddingEverywhere(DamagedSurvey):
     """The lens reads the embedding at every depth."""
 
     def lens_states(self, block: int) -> NDArray[np.float32]:
-        """Return the embedding, whatever is asked."""
-        return super().lens_states(EMBEDDING)
+        """Return the embedding, but for the last block."""
+        last = self.lens_blocks[-1]
+        return super().lens_states(block if block == last else EMBEDDING)
 
 
 class OtherDocumentsTargets(DamagedSurvey):
@@ -67,18 +76,13 @@ class OtherDocumentsTargets(DamagedSurvey):
 
     def moments(self) -> Moments:
         """Sum over the wrong pairs."""
-        finals = [self.final_states("fit", ahead) for ahead in AHEAD]
-        per_block = [
-            Moments.of(depth.block, self.states("fit", depth.block), finals)
-            for depth in self.depths
-        ]
-        return replace(
-            per_block[0],
-            blocks=tuple(depth.block for depth in self.depths),
-            gram=np.concatenate([m.gram for m in per_block]),
-            cross=np.concatenate([m.cross for m in per_block]),
-            x_sum=np.concatenate([m.x_sum for m in per_block]),
-        )
+        every = slice(0, len(self.rows("fit")))
+        per_block = [sums_of(self, depth.block, every) for depth in self.depths]
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(moments, name) for moments in per_block])
+            for name in ("origin", "gram", "cross", "x_sum")
+        }
+        return replace(per_block[0], blocks=tuple(d.block for d in self.depths), **joined)
 
 
 class OtherDocumentsTokens(DamagedSurvey):
@@ -89,25 +93,27 @@ class OtherDocumentsTokens(DamagedSurvey):
         rows = super().rows(split)
         if split != "fit":
             return rows
-        return replace(rows, targets=rows.targets[self._other])
+        targets = rows.targets.copy()
+        targets[:, 1:] = targets[self._other, 1:]
+        return replace(rows, targets=targets)
 
 
 class SameTarget(DamagedSurvey):
-    """N = 1 is read whatever N is asked for."""
+    """N = 1 is read whatever N above 0 is asked for."""
 
     def rows(self, split: str) -> Rows:
         """Repeat the targets of N = 1."""
         rows = super().rows(split)
-        return replace(rows, targets=np.repeat(rows.targets[:, 1:2], len(AHEAD), axis=1))
+        return replace(rows, targets=rows.targets[:, [min(ahead, 1) for ahead in AHEAD]])
 
     def final_states(self, split: str, ahead: int) -> NDArray[np.float32]:
         """Return the final states of N = 1."""
-        return super().final_states(split, 1)
+        return super().final_states(split, min(ahead, 1))
 
     def moments(self) -> Moments:
         """Repeat the sums of N = 1."""
         sound = super().moments()
-        one = [sound.ahead.index(1)] * len(sound.ahead)
+        one = [sound.ahead.index(min(ahead, 1)) for ahead in sound.ahead]
         return replace(sound, cross=sound.cross[:, one], y_sum=sound.y_sum[one])
 
 

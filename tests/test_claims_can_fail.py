@@ -63,7 +63,7 @@ def sound():
 
 
 def judged(claim, function, text):
-    """Run a claim's test on some readings, and judge its primary cell with all that stands beside."""
+    """Run a claim's test on some readings; judge its primary cell with all that stands beside."""
     beside, handed = evidence_about(text, LogitLens(text)), []
 
     def judge_readers(*, ability=None, null=None, planted=None, **arms):

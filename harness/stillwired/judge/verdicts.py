@@ -104,7 +104,7 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
     elif undecided:
         # Whether the claim applies at all is open, so that it cannot fail either.
         word, p_fail = Word.INCONCLUSIVE, 1.0
-        reason = "; ".join(why for _, why in undecided)
+        reason = "still open: " + "; ".join(why for _, why in undecided)
     elif word is Word.HOLDS and capped:
         word, reason = Word.INCONCLUSIVE, "; ".join(capped)
     elif word is Word.INCONCLUSIVE:
@@ -170,9 +170,10 @@ def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, str]:
     limit = "needed" if needs.at_least is not None else "allowed"
     figures = f"{interval.estimate:.3g}{unit} {needs.ability}, {needs.threshold:g} {limit}"
     passed = {Word.HOLDS: True, Word.FAILS: False}.get(word)
-    what = "whether it applies" if needs.otherwise == "not applicable" else "what it would say"
-    open_question = f"{what} is open: {figures} ({_range(interval)})"
-    return _check("ability", needs.ability, passed, figures, interval), open_question
+    return _check("ability", needs.ability, passed, figures, interval), (
+        f"{needs.ability} is {interval.estimate:.2g}{unit} ({_range(interval, 2)}), "
+        f"{needs.threshold:g} {limit}"
+    )
 
 
 def _null(
@@ -334,12 +335,12 @@ def _check(
     return CheckResult(kind, name, passed, detail, interval.estimate, low, high)
 
 
-def _range(interval: Interval) -> str:
-    return _ends(_finite(interval.low), _finite(interval.high))
+def _range(interval: Interval, digits: int = 3) -> str:
+    return _ends(_finite(interval.low), _finite(interval.high), digits)
 
 
-def _ends(low: float | None, high: float | None) -> str:
-    return f"{'–' if low is None else f'{low:.3g}'} … {'–' if high is None else f'{high:.3g}'}"
+def _ends(low: float | None, high: float | None, digits: int = 3) -> str:
+    return " … ".join("–" if end is None else f"{end:.{digits}g}" for end in (low, high))
 
 
 def _finite(value: float) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,13 @@ def judged(claim, function, text):
         **claim.primary,
     }
     function(**{name: given[name] for name in inspect.signature(function).parameters})
-    return judge_cell(claim, handed[0], claim.primary)
+    # A learning curve that still climbs caps a claim at INCONCLUSIVE before it can fail. It tells
+    # of too little text, not of the mechanism, so it is left out here.
+    lasting = tuple(needs for needs in claim.applies if needs.otherwise == "not applicable")
+    evidence = replace(
+        handed[0], ability={n.ability: handed[0].ability[n.ability] for n in lasting}
+    )
+    return judge_cell(replace(claim, applies=lasting), evidence, claim.primary)
 
 
 @pytest.mark.parametrize(("claim", "function"), claim_tests())

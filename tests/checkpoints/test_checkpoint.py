@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from stillwired.checkpoints.checkpoint import Checkpoint, Regime
 from stillwired.checkpoints.prepare import prepare
+from stillwired.checkpoints.regime import computed_by
 from stillwired.errors import CheckpointError, UsageError
 from stillwired.store.cache import Store
 
@@ -59,7 +60,9 @@ def test_name_digest_and_key_need_no_weights(
         "device": "cpu",
         "dtype": "bfloat16",
         "attention": "eager",
+        **computed_by(),
     }
+    assert {"torch", "transformers", "nnsight", "numpy", "threads"} == set(computed_by())
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         _ = checkpoint.model
 

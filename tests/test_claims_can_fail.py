@@ -88,7 +88,7 @@ def judged(claim, function, text):
     return judge_cell(replace(claim, applies=lasting), evidence, claim.primary)
 
 
-@pytest.mark.parametrize(("claim", "function"), claim_tests())
+@pytest.mark.parametrize(("claim", "function"), list(claim_tests()))
 def test_the_named_damage_makes_the_claim_fail(claim, function, sound):
     whole = judged(claim, function, sound)
     broken = judged(claim, function, damaged(sound, claim.mutant))

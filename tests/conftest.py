@@ -1,0 +1,14 @@
+"""What every test needs of its surroundings."""
+
+from __future__ import annotations
+
+import signal
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt their subprocesses.
+
+    A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

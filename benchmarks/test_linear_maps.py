@@ -60,12 +60,10 @@ class Kept:
 
 def solve_all(moments: Moments) -> dict[tuple[int, int], Any]:
     found = {}
-    for k, block in enumerate(moments.blocks):
+    for block in moments.blocks:
         inputs = Whitened.of(moments, block)
-        for j, ahead in enumerate(moments.ahead):
-            mean = moments.y_sum[j] / moments.n
-            cross = moments.cross[k, j] / moments.n - np.outer(inputs.mean, mean)
-            found[block, ahead] = inputs.solve(cross, RIDGE)
+        for ahead in moments.ahead:
+            found[block, ahead] = inputs.solve(moments.centred_cross(block, ahead), RIDGE)
     return found
 
 
@@ -87,7 +85,7 @@ def test_fitting_costs_less_than_the_forward_pass(benchmark: BenchmarkFixture) -
     prompts: list[list[int]] = torch.randint(
         engine.anatomy.vocabulary, shape, generator=generator
     ).tolist()
-    sums = Timed(Moments.empty(range(engine.anatomy.layers), AHEAD, FIRST_POSITION))
+    sums = Timed(Moments(tuple(range(engine.anatomy.layers)), AHEAD, FIRST_POSITION))
     kept = Kept()
 
     start = time.perf_counter()

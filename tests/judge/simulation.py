@@ -1,8 +1,8 @@
-"""Simulated samples with known truth, and the coverage table of docs/judging.md.
+"""Simulated samples with known truth, and the coverage tables of docs/judging.md.
 
-``python tests/judge/simulation.py [repetitions]`` prints the table; the tests run a part of
-it. Rates vary between clusters by a beta (Dirichlet) law, so that ``icc`` is the correlation
-of two rows of one cluster.
+``python tests/judge/simulation.py [repetitions]`` prints the tables, ``… quick`` only that of
+the quick profile's own design; the tests run a part of it. Rates vary between clusters by a
+beta (Dirichlet) law, so that ``icc`` is the correlation of two rows of one cluster.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ import numpy as np
 from stillwired.judge.intervals import Design, Sample, Scale
 
 CLUSTERS = (8, 12, 20, 40, 100, 400)
-EQUAL, MIXED, FEW_LARGE = "equal", "mixed", "few large"
+EQUAL, MIXED, FEW_LARGE, QUICK = "equal", "mixed", "few large", "quick profile"
+
+# Documents that give 1, 2, … 7 of the quick profile's 1,050 judged passages, 8 rows each: drawn
+# from the built-in text for smollm2-135m-instruct, seed 0.
+QUICK_PASSAGES = {1: 579, 2: 64, 3: 28, 4: 3, 5: 6, 6: 14, 7: 19}
+QUICK_DOCUMENTS = sum(QUICK_PASSAGES.values())
 
 
 def sizes_of(kind: str, clusters: int) -> np.ndarray:
     """Rows of each cluster; a large cluster has ten times the rows of the others."""
+    if kind == QUICK:
+        assert clusters == QUICK_DOCUMENTS
+        return 8 * np.repeat(list(QUICK_PASSAGES), list(QUICK_PASSAGES.values()))
     if kind == MIXED:
         return np.array([1, 2, 4, 8, 8, 16, 24, 40])[np.arange(clusters) % 8]
     sizes = np.full(clusters, 8)
@@ -106,6 +114,26 @@ PAIRS = (
 )
 
 
+QUICK_CASES = {
+    **{f"hits {p:g}": ("hits", (p,)) for p in (0.02, 0.05, 0.2, 0.5, 0.8)},
+    **{
+        f"hits +{gain:g} −{loss:g}": ("hit differences", (gain, loss))
+        for gain, loss in ((0.02, 0.005), (0.1, 0.1), (0.12, 0.1), (0.25, 0.05))
+    },
+    "normal scores": ("free", ()),
+}
+
+
+def quick_table(repetitions: int) -> None:
+    """Print the coverage of the quick profile's design, a column per correlation."""
+    for name, (scale, rates) in QUICK_CASES.items():
+        cells = [
+            f"{Case(scale, rates, QUICK_DOCUMENTS, QUICK, icc).coverage(repetitions):.3f}"
+            for icc in (0.0, 0.05, 0.1, 0.3)
+        ]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
 def table(repetitions: int) -> None:
     """Print lowest and highest coverage over rates for every design."""
     groups = {
@@ -128,4 +156,8 @@ def table(repetitions: int) -> None:
 
 
 if __name__ == "__main__":
-    table(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    asked = sys.argv[1:]
+    counts = [int(word) for word in asked if word.isdigit()]
+    quick_table(*counts or [2000])
+    if "quick" not in asked:
+        table(*counts or [2000])

@@ -46,6 +46,24 @@ def test_four_hundred_clusters(simulation):
         assert 0.93 <= simulation.Case(scale, rates, 400).coverage(500) <= 0.98
 
 
+@pytest.mark.parametrize(
+    ("scale", "rates", "icc"),
+    [
+        ("hits", (0.05,), 0.3),
+        ("hits", (0.2,), 0.05),
+        ("hit differences", (0.02, 0.005), 0.1),
+        ("hit differences", (0.12, 0.1), 0.05),
+        ("free", (), 0.1),
+    ],
+)
+def test_the_quick_profiles_own_design(simulation, scale, rates, icc):
+    """713 documents of 8 to 56 rows; docs/judging.md has every rate and correlation."""
+    case = simulation.Case(scale, rates, simulation.QUICK_DOCUMENTS, simulation.QUICK, icc)
+    sizes = simulation.sizes_of(case.sizes, case.clusters)
+    assert (sizes.sum(), sizes.min(), sizes.max()) == (8400, 8, 56)
+    assert 0.93 <= case.coverage(REPETITIONS) <= 0.97
+
+
 def test_rows_taken_for_independent_would_not_be_covered(simulation):
     """The simulation can fail: ignoring clusters misses far more often than 5 %."""
     import numpy as np

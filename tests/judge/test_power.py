@@ -1,4 +1,4 @@
-"""What the quick profile's sizes decide: 8,000 states, 8 to a passage, 600 documents.
+"""What the quick profile's sizes decide: 8,400 states, 8 to a passage, 713 documents.
 
 Hits of two readers of the same position resemble each other (an easy token is easy for both);
 ``alike`` is that correlation on the scale of the underlying normal variables, 0.05 of the
@@ -16,17 +16,22 @@ from scipy import stats
 from stillwired.judge import Difference, Evidence, Level, Outcome, Steps, Word, judge_cell
 
 RUNS = 60
-DOCUMENTS, PASSAGES, STATES = 600, 1000, 8
+STATES = 8
+# Documents that give 1, 2, … 7 passages; simulation.py says where the figures come from.
+PASSAGES_EACH = np.repeat(np.arange(1, 8), (579, 64, 28, 3, 6, 14, 19))
+DOCUMENTS = len(PASSAGES_EACH)
+# Documents take turns: first every document's first passage, then every second one, …
+DOCUMENT = np.concatenate([np.flatnonzero(turn < PASSAGES_EACH) for turn in range(7)])
 PAST_CHANCE = 0.9
 OWN = 0.02  # variance of what a document does to one reader only
 
 
 @cache
-def population(states=PASSAGES * STATES):
-    passage = np.arange(states) // STATES
-    clusters = np.char.add("d", (passage % DOCUMENTS).astype(str))
+def population(states=8400):
+    document = DOCUMENT[np.arange(states) // STATES]
+    clusters = np.char.add("d", document.astype(str))
     examples = np.char.add("e", np.arange(states).astype(str))
-    return examples, clusters, passage % DOCUMENTS
+    return examples, clusters, document
 
 
 def readers(rng, rates, alike=0.5, icc=0.05):

@@ -109,7 +109,7 @@ def test_a_claim_applies_only_where_the_ability_is_shown(
         assert verdict.reason == "0.1 right in context, 0.3 needed"
         assert verdict.p_fail is None
     if word is Word.INCONCLUSIVE:
-        assert "still open: right in context is" in verdict.reason
+        assert verdict.reason.startswith("undecided while right in context may be below 0.3: 0.3")
         assert verdict.p_fail == 1
 
 
@@ -133,9 +133,38 @@ def test_a_measurement_that_falls_short_leaves_the_claim_undecided(
     assert verdict.verdict is word
     assert verdict.checks[0].passed is {0.0: True, 0.5: False, 0.1: None}[mean]
     if word is Word.INCONCLUSIVE:
-        assert "still open: gain is" in verdict.reason
-        assert "0.1 allowed" in verdict.reason
+        verb = {0.5: "exceeds", 0.1: "may exceed"}[mean]
+        assert verdict.reason.startswith(f"undecided while gain {verb} 0.1: {mean:.3f} (")
         assert verdict.p_fail == 1
+
+
+def test_several_open_needs_are_said_in_one_short_sentence(claim, evidence, outcome, noisy):
+    """The limit is repeated only where it is another one."""
+    declared = claim(
+        applies=(
+            Needs("gain of a", at_most=0.01, otherwise="undecided"),
+            Needs("gain of b", at_most=0.01, otherwise="undecided"),
+            Needs("variety", at_least=4, unit="bits"),
+        )
+    )
+    ability = {
+        "gain of a": outcome("a", noisy(0.013), prefix="other"),
+        "gain of b": outcome("b", noisy(-0.0004, sd=0.2), prefix="other"),
+        "variety": outcome("variety", noisy(4, sd=2), prefix="other"),
+    }
+    assert judge_cell(declared, evidence(0.2, ability=ability), {}).reason == (
+        "undecided while gain of a may exceed 0.01: 0.013 (0.000 … 0.026); "
+        "gain of b: 0.00 (−0.03 … 0.03); variety may be below 4 bits: 4.0 (3.7 … 4.3)"
+    )
+
+
+def test_reasons_write_the_minus_as_the_table_does(claim, evidence):
+    reason = judge_cell(claim(), evidence(-0.2, clusters=100), {}).reason
+    assert reason.startswith("linear − bigram is −0.200 (−0.2")
+    assert "-" not in reason
+    band = claim(expects=(Difference("linear", "bigram", between=(-0.1, 0.1)),))
+    reason = judge_cell(band, evidence(-0.2, clusters=100), {}).reason
+    assert reason.endswith("expected −0.10 … 0.10")
 
 
 @pytest.mark.parametrize(
@@ -286,23 +315,111 @@ def test_a_planted_difference_that_goes_unnoticed_breaks_the_claim(claim, outcom
     }
     verdict = judge_cell(equivalence(claim, sensitivity=0.02), Evidence(arms), {})
     assert verdict.verdict is Word.BROKEN
-    assert "with 0.02 planted is 0.021" in verdict.reason
+    assert "shifted by 0.02 is 0.021" in verdict.reason
     assert judge_cell(equivalence(claim), Evidence(arms), {}).verdict is Word.HOLDS
 
 
-def test_what_the_instrument_plants_must_move_the_outcome(claim, outcome):
-    """Dead readers agree perfectly, and planting into a dead one moves nothing."""
+def readings(outcome, rate=0.3, rows=1600):
+    """Hits of two readers that agree, and what spoils a share of all rows."""
     rng = np.random.default_rng(0)
-    hits = (rng.random(1600) < 0.3).astype(float)
-    fewer = hits * (rng.random(1600) < 0.8)
+    hits = (rng.random(rows) < rate).astype(float)
+
+    def spoilt(share, change=0.0):
+        scores = hits.copy()
+        chosen = np.flatnonzero(hits != change)
+        scores[rng.permutation(chosen)[: round(share * rows)]] = change
+        return outcome("planted", scores)
+
+    return outcome("hits", hits), spoilt
+
+
+@pytest.mark.parametrize(
+    ("spoils", "gains", "word", "moved"),
+    [
+        (0.05, 0.0, Word.HOLDS, "−0.050"),  # one arm loses the whole limit
+        (0.0, 0.05, Word.HOLDS, "0.050"),  # or gains it
+        (0.03, 0.03, Word.HOLDS, "−0.060"),  # or both arms move apart
+        (0.0, 0.0, Word.BROKEN, "0.000"),  # nothing was planted
+        (0.02, 0.0, Word.BROKEN, "−0.020"),  # it moves clearly, and the claim would still hold
+    ],
+)
+def test_with_the_planted_arms_the_claim_must_not_hold(claim, outcome, spoils, gains, word, moved):
+    agreed, spoilt = readings(outcome)
+    planted = {}
+    if spoils or not gains:
+        planted["linear"] = spoilt(spoils)
+    if gains:
+        planted["vocab"] = spoilt(gains, change=1.0)
+    if not spoils and gains:
+        planted = {"linear": planted["vocab"]}
+    arms = {"linear": agreed, "vocab": agreed}
+    verdict = judge_cell(equivalence(claim), Evidence(arms, planted=planted), {})
+    assert verdict.verdict is word
+    check = verdict.checks[-1]
+    assert (check.kind, check.name) == ("sensitivity", "planted arms")
+    assert check.passed is (word is Word.HOLDS)
+    assert f"with the planted arms, moved by {moved} (" in check.detail
+    assert ("a planted difference goes unnoticed" in verdict.reason) is (word is Word.BROKEN)
+
+
+@pytest.mark.parametrize(("change", "word"), [(0.0, Word.BROKEN), (1.0, Word.HOLDS)])
+def test_a_difference_planted_in_the_wrong_direction_breaks_the_claim(claim, outcome, change, word):
+    """Where one reader is ahead by 0.03, spoiling it by 0.05 brings the two closer again."""
+    agreed, spoilt = readings(outcome)
+    behind = spoilt(0.03)
+    planted = {"linear": spoilt(0.05, change=change)}
+    arms = {"linear": agreed, "vocab": behind}
+    bare = judge_cell(equivalence(claim), Evidence(arms), {})
+    assert bare.verdict is Word.HOLDS
+    verdict = judge_cell(equivalence(claim), Evidence(arms, planted=planted), {})
+    assert verdict.verdict is word
+    assert verdict.checks[-1].passed is (change == 1.0)
+
+
+def test_dead_readers_agree_perfectly_and_are_found(claim, outcome):
+    """Planting into a dead reader moves nothing."""
     dead = outcome("dead", np.zeros(1600))
-    live = {"linear": outcome("linear", hits), "vocab": outcome("vocab", hits)}
-    good = Evidence(live, planted={"linear": outcome("planted", fewer)})
-    assert judge_cell(equivalence(claim), good, {}).verdict is Word.HOLDS
     blind = Evidence({"linear": dead, "vocab": dead}, planted={"linear": dead})
     verdict = judge_cell(equivalence(claim), blind, {})
     assert verdict.verdict is Word.BROKEN
-    assert "when the instrument planted 0.05" in verdict.reason
+    assert "a planted difference goes unnoticed" in verdict.reason
+
+
+def test_families_are_planted_by_label(claim, outcome):
+    agreed, spoilt = readings(outcome)
+    family = {"early": agreed, "late": agreed}
+    arms = {"linear": family, "vocab": family}
+
+    def judged(**planted):
+        return judge_cell(equivalence(claim), Evidence(arms, planted={"linear": planted}), {})
+
+    good = judged(late=spoilt(0.06), early=spoilt(0.05))  # in another order
+    assert good.verdict is Word.HOLDS
+    early, late = good.checks[-2:]
+    assert "[early] is −0.050" in early.detail
+    assert "[late] is −0.060" in late.detail
+    none = judged(early=agreed, late=agreed)
+    assert none.reason.count("a planted difference goes unnoticed") == 1
+    assert "[early]" in none.reason
+    assert "[late]" in none.reason
+    half = judged(early=spoilt(0.05), late=agreed)
+    assert half.verdict is Word.BROKEN
+    assert "[late]" in half.reason
+    assert "[early]" not in half.reason
+    # The label that is left out of both families would be skipped.
+    one = {"early": spoilt(0.05)}
+    both = Evidence(arms, planted={"linear": one, "vocab": {"early": agreed}})
+    with pytest.raises(ClaimError, match="other members than those they replace"):
+        judge_cell(equivalence(claim), both, {})
+
+
+def test_arms_planted_where_nothing_is_compared_for_agreement_are_an_error(claim, outcome):
+    agreed, spoilt = readings(outcome)
+    declared = equivalence(claim)
+    declared = replace(declared, expects=(*declared.expects, Level("bigram", at_least=0.1)))
+    arms = {"linear": agreed, "vocab": agreed, "bigram": agreed}
+    with pytest.raises(ClaimError, match="which no expectation of no difference compares"):
+        judge_cell(declared, Evidence(arms, planted={"bigram": spoilt(0.1)}), {})
 
 
 def test_identical_continuous_arms_fail_a_difference(claim, outcome, noisy):

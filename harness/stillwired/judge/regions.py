@@ -57,4 +57,5 @@ def _figure(value: float | None) -> str:
     if value == 0:
         return "0"
     short = f"{value:g}"
-    return f"{value:.2f}" if abs(value) < 1 and len(short.lstrip("-")) < 4 else short
+    text = f"{value:.2f}" if abs(value) < 1 and len(short.lstrip("-")) < 4 else short
+    return f"−{text[1:]}" if text.startswith("-") else text

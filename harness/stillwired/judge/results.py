@@ -47,9 +47,10 @@ class Evidence:
         null: Outcomes of the null check; each replaces the arm of the same name.
         ability: Outcomes by ability name, measured on rows that are not judged.
         instrument: Checks that ran with the measurement.
-        planted: Outcomes into which the instrument itself planted the claim's sensitivity;
-            each replaces the arm of the same name. Optional: without it the judge plants
-            the difference into the scores.
+        planted: Outcomes into which the claim's sensitivity was planted before scoring was
+            done; each replaces the arm of the same name, one arm of a difference or both.
+            With them the claim must not hold. Optional: without them the judge shifts the
+            difference.
     """
 
     arms: Mapping[str, Arm]

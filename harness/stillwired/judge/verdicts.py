@@ -9,6 +9,7 @@ from dataclasses import replace
 from stillwired.errors import ClaimError
 from stillwired.judge.claims import Claim, Needs, Value
 from stillwired.judge.contrasts import Part, parts_of, rival_parts_of
+from stillwired.judge.figures import figure, with_interval
 from stillwired.judge.intervals import Interval
 from stillwired.judge.planning import FEWEST_CLUSTERS, clusters_needed, rounded
 from stillwired.judge.regions import Region
@@ -73,11 +74,13 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
             reason=f"instrument check failed: {reason}",
             checks=tuple(checks),
         )
-    abilities = [_ability(needs, evidence.ability[needs.ability]) for needs in claim.applies]
-    checks += [check for check, _ in abilities]
+    abilities = [
+        (needs, *_ability(needs, evidence.ability[needs.ability])) for needs in claim.applies
+    ]
+    checks += [check for _, check, _ in abilities]
     lacking = [
         check
-        for needs, (check, _) in zip(claim.applies, abilities, strict=True)
+        for needs, check, _ in abilities
         if check.passed is False and needs.otherwise == "not applicable"
     ]
     if lacking:
@@ -94,8 +97,15 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
     decided = results[leading]
     blocks: list[tuple[Word, str]] = []  # what the checks make of it, gravest first
     checks += _null(claim, evidence, blocks)
-    checks += _sensitivity(claim, own, evidence, blocks)
-    undecided = [(check, reason) for check, reason in abilities if check.passed is not True]
+    sensitivity = list(_sensitivity(claim, own, evidence))
+    checks += sensitivity
+    unnoticed = [check.detail for check in sensitivity if not check.passed]
+    if unnoticed:
+        why = f"a planted difference goes unnoticed: {'; '.join(unnoticed)}"
+        blocks.append((Word.BROKEN, why))
+    undecided = [
+        (needs, interval) for needs, check, interval in abilities if check.passed is not True
+    ]
     word, reason, p_fail = decided.word, "", min(1.0, len(parts) * min(r.p_fail for r in results))
     broken = [why for block, why in blocks if block is Word.BROKEN]
     capped = [why for block, why in blocks if block is Word.INCONCLUSIVE]
@@ -104,7 +114,7 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
     elif undecided:
         # Whether the claim applies at all is open, so that it cannot fail either.
         word, p_fail = Word.INCONCLUSIVE, 1.0
-        reason = "still open: " + "; ".join(why for _, why in undecided)
+        reason = _open([needs for needs, _ in undecided], [interval for _, interval in undecided])
     elif word is Word.HOLDS and capped:
         word, reason = Word.INCONCLUSIVE, "; ".join(capped)
     elif word is Word.INCONCLUSIVE:
@@ -163,17 +173,31 @@ def _check_evidence(claim: Claim, evidence: Evidence) -> None:
         )
 
 
-def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, str]:
+def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, Interval]:
     part = Part(needs.ability, needs.region, (), outcome)
     interval, word = part.interval, locate(part.interval, part.region)
     unit = f" {needs.unit}" if needs.unit else ""
     limit = "needed" if needs.at_least is not None else "allowed"
-    figures = f"{interval.estimate:.3g}{unit} {needs.ability}, {needs.threshold:g} {limit}"
+    figures = f"{figure(interval.estimate)}{unit} {needs.ability}, {needs.threshold:g} {limit}"
     passed = {Word.HOLDS: True, Word.FAILS: False}.get(word)
-    return _check("ability", needs.ability, passed, figures, interval), (
-        f"{needs.ability} is {interval.estimate:.2g}{unit} ({_range(interval, 2)}), "
-        f"{needs.threshold:g} {limit}"
-    )
+    return _check("ability", needs.ability, passed, figures, interval), interval
+
+
+def _open(needs: Sequence[Needs], intervals: Sequence[Interval]) -> str:
+    """Say which needs leave the claim undecided; what several have in common is said once."""
+    said: list[str] = []
+    before = ""
+    for need, interval in zip(needs, intervals, strict=True):
+        unit = f" {need.unit}" if need.unit else ""
+        clear = locate(interval, need.region) is Word.FAILS
+        if need.at_least is not None:
+            verb = "is below" if clear else "may be below"
+        else:
+            verb = "exceeds" if clear else "may exceed"
+        limit = f" {verb} {need.threshold:g}{unit}"
+        said.append(f"{need.ability}{'' if limit == before else limit}: {_figures(interval)}")
+        before = limit
+    return f"undecided while {'; '.join(said)}"
 
 
 def _null(
@@ -192,7 +216,7 @@ def _null(
     results = [_result(part) for part in parts]
     leading = min(range(len(parts)), key=lambda k: _severity(parts[k], results[k]))
     word, interval = results[leading].word, parts[leading].interval
-    figures = f"{parts[leading].name} {interval.estimate:.3g} ({_range(interval)})"
+    figures = f"{parts[leading].name} {_figures(interval)}"
     if word is Word.HOLDS:
         blocks.append((Word.BROKEN, f"the null ({claim.null}) shows the effect: {figures}"))
     elif word is Word.INCONCLUSIVE:
@@ -204,9 +228,7 @@ def _null(
     yield _check("null", claim.null, passed, figures, interval)
 
 
-def _sensitivity(
-    claim: Claim, own: list[Part], evidence: Evidence, blocks: list[tuple[Word, str]]
-) -> Iterable[CheckResult]:
+def _sensitivity(claim: Claim, own: list[Part], evidence: Evidence) -> Iterable[CheckResult]:
     if claim.sensitivity is None:
         return
     size = claim.sensitivity
@@ -221,27 +243,46 @@ def _sensitivity(
             high=part.interval.high + shift,
         )
         seen = locate(shifted, part.region) is not Word.HOLDS
-        figures = f"{part.name} with {size:g} planted is {shifted.estimate:.3g} ({_range(shifted)})"
-        if not seen:
-            blocks.append((Word.BROKEN, f"a planted difference goes unnoticed: {figures}"))
-        yield _check("sensitivity", f"planted {size:g}", seen, figures, shifted)
-    if not evidence.planted:
-        return
-    for before, after in zip(own, _replaced(claim, evidence, evidence.planted), strict=True):
-        if before.region.kind != "within" or not set(after.arms) & set(evidence.planted):
-            continue
+        figures = f"{part.name} shifted by {figure(shift)} is {_figures(shifted)}"
+        yield _check("sensitivity", f"shifted by {size:g}", seen, figures, shifted)
+    if evidence.planted:
+        yield from _planted(claim, own, evidence)
+
+
+def _planted(claim: Claim, own: list[Part], evidence: Evidence) -> Iterable[CheckResult]:
+    """With the planted arms a part must have moved, and must no longer hold."""
+    found = {_which(part): part for part in _replaced(claim, evidence, evidence.planted)}
+    if set(found) != set(map(_which, own)):
+        raise ClaimError(
+            f"Claim {claim.id}: the planted arms ({', '.join(evidence.planted)}) have other "
+            "members than those they replace. Plant at every label of a family."
+        )
+    touched = [
+        part
+        for part in own
+        if part.region.kind == "within" and set(part.arms) & set(evidence.planted)
+    ]
+    if not touched:
+        raise ClaimError(
+            f"Claim {claim.id}: the planted arms replace {', '.join(evidence.planted)}, which no "
+            "expectation of no difference compares. Plant into an arm that one compares."
+        )
+    for before in touched:
+        after = found[_which(before)]
         change = Part(
             before.name, before.region, before.arms, _as_outcome(after), _as_outcome(before)
-        )
-        interval = change.interval
-        seen = interval.low > 0 or interval.high < 0
+        ).interval
+        moved = change.low > 0 or change.high < 0
+        seen = moved and locate(after.interval, after.region) is not Word.HOLDS
         figures = (
-            f"{before.name} moved by {interval.estimate:.3g} ({_range(interval)}) when the "
-            f"instrument planted {size:g}"
+            f"{before.name} is {_figures(after.interval)} with the planted arms, moved by "
+            f"{_figures(change)}"
         )
-        if not seen:
-            blocks.append((Word.BROKEN, f"a planted difference goes unnoticed: {figures}"))
-        yield _check("sensitivity", f"instrument planted {size:g}", seen, figures, interval)
+        yield _check("sensitivity", "planted arms", seen, figures, after.interval)
+
+
+def _which(part: Part) -> tuple[str, tuple[str, ...], Region]:
+    return part.name, part.arms, part.region
 
 
 def _replaced(claim: Claim, evidence: Evidence, arms: Mapping[str, Arm]) -> list[Part]:
@@ -294,7 +335,7 @@ def _undecided(claim: Claim, part: Part) -> str:
         )
     if interval.method == "none":
         return (
-            f"every row of {part.name} has the score {interval.estimate:.3g}, which leaves no "
+            f"every row of {part.name} has the score {figure(interval.estimate)}, which leaves no "
             "measure of chance; check the instrument"
         )
     need = clusters_needed(_planned_distance(claim, region), interval.se, interval.clusters)
@@ -319,13 +360,13 @@ def _planned_distance(claim: Claim, region: Region) -> float:
 
 
 def _failed(result: PartResult) -> str:
-    figures = f"{result.estimate:.3g} ({_ends(result.low, result.high)})"
+    figures = with_interval(result.estimate, result.low, result.high)
     return f"{result.name} is {figures}, expected {_expected(result.least)}"
 
 
 def _expected(least: str) -> str:
     # A bare figure is a least effect; the other regions already read as what they are.
-    return f"at least {least}" if least.lstrip("-")[:1].isdigit() and "…" not in least else least
+    return f"at least {least}" if least.lstrip("-−")[:1].isdigit() and "…" not in least else least
 
 
 def _check(
@@ -335,12 +376,8 @@ def _check(
     return CheckResult(kind, name, passed, detail, interval.estimate, low, high)
 
 
-def _range(interval: Interval, digits: int = 3) -> str:
-    return _ends(_finite(interval.low), _finite(interval.high), digits)
-
-
-def _ends(low: float | None, high: float | None, digits: int = 3) -> str:
-    return " … ".join("–" if end is None else f"{end:.{digits}g}" for end in (low, high))
+def _figures(interval: Interval) -> str:
+    return with_interval(interval.estimate, interval.low, interval.high)
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,202 @@
+"""Each damage changes what it says, and leaves alone what would give it away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stillwired.engine.engine import Engine
+from stillwired.errors import UsageError
+from stillwired.instruments.future_lens import FutureLens
+from stillwired.instruments.logit_lens import LogitLens
+from stillwired.instruments.survey import AHEAD, EMBEDDING
+from stillwired.mutants.readings import BACKWARD, SURVEYS, damaged
+from tests.instruments.conftest import BLOCKS, made_checkpoint, made_corpus, readings_of
+
+FIRST_BLOCK, EMBEDDED, FINALS, TOKENS, SAME = SURVEYS
+SPLITS = ("fit", "choose", "judge")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    checkpoint = made_checkpoint()
+    folder = tmp_path_factory.mktemp("cache")
+    return readings_of(checkpoint, Engine(checkpoint), made_corpus(), folder)
+
+
+def fit_states(survey):
+    return {(d.block): np.array(survey.states("fit", d.block)) for d in survey.depths}
+
+
+def finals(survey, split="fit"):
+    return [np.array(survey.final_states(split, ahead)) for ahead in AHEAD]
+
+
+def cross_by_hand(x, y):
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    return (x - x.mean(0)).T @ (y - y.mean(0)) / len(x)
+
+
+def assert_sums_fit(survey):
+    """Sums and kept states tell the same story, so a reader meets one damage, not two."""
+    moments = survey.moments()
+    assert moments.n == len(survey.rows("fit"))
+    assert moments.blocks == tuple(depth.block for depth in survey.depths)
+    for block, x in fit_states(survey).items():
+        for ahead, y in zip(AHEAD, finals(survey), strict=True):
+            plain = cross_by_hand(x, y)
+            error = np.abs(moments.centred_cross(block, ahead) - plain).max()
+            assert error < 1e-3 * np.abs(plain).max()
+    for ahead, y in zip(AHEAD, finals(survey), strict=True):
+        assert moments.y_sum[ahead] / moments.n == pytest.approx(y.mean(0), abs=1e-4)
+
+
+def test_sums_of_the_sound_survey_fit(text):
+    assert_sums_fit(text.survey)
+
+
+@pytest.mark.parametrize("damage", [*SURVEYS, BACKWARD])
+def test_no_damage_shows_in_what_the_model_says_or_in_the_last_block(text, damage):
+    broken = damaged(text, damage)
+    assert broken.damage == damage
+    assert broken.self_check == text.self_check
+    for split in SPLITS:
+        sound, rows = text.rows(split), broken.rows(split)
+        assert np.array_equal(rows.targets[:, 0], sound.targets[:, 0])
+        assert np.array_equal(rows.next_is_right, sound.next_is_right)
+        for part in ("examples", "documents", "fed", "following"):
+            assert np.array_equal(getattr(rows, part), getattr(sound, part))
+    last = BLOCKS - 1
+    assert np.array_equal(broken.survey.lens_states(last), text.survey.lens_states(last))
+    assert LogitLens(broken).agreement_at_last_block() == 1.0
+    assert np.array_equal(broken.predicts_text().scores, text.predicts_text().scores)
+
+
+@pytest.mark.parametrize("damage", SURVEYS)
+def test_sums_carry_the_same_damage_as_states(text, damage):
+    assert_sums_fit(damaged(text, damage).survey)
+
+
+def test_the_sound_survey_stays_as_it_is(text):
+    before = {p.name: p.read_bytes() for p in text.survey.folder.iterdir()}
+    for damage in SURVEYS:
+        survey = damaged(text, damage).survey
+        for split in SPLITS:
+            survey.rows(split)
+        survey.moments()
+        survey.final_states("fit", 2)
+    assert {p.name: p.read_bytes() for p in text.survey.folder.iterdir()} == before
+    assert damaged(text, SAME).survey.folder == text.survey.folder
+
+
+def test_the_first_block_is_read_at_every_depth(text):
+    sound, broken = text.survey, damaged(text, FIRST_BLOCK).survey
+    for split in SPLITS:
+        for depth in sound.depths:
+            assert np.array_equal(broken.states(split, depth.block), sound.states(split, 1))
+    assert not np.array_equal(sound.states("judge", 4), sound.states("judge", 1))
+    for block in sound.lens_blocks[:-1]:
+        assert np.array_equal(broken.lens_states(block), sound.lens_states(sound.lens_blocks[1]))
+    lens = LogitLens(damaged(text, FIRST_BLOCK))
+    assert len({outcome.scores.tobytes() for outcome in lens.by_band().values()}) == 1
+
+
+def test_the_embedding_is_read_at_every_depth(text):
+    sound, broken = text.survey, damaged(text, EMBEDDED).survey
+    for block in sound.lens_blocks[:-1]:
+        assert np.array_equal(broken.lens_states(block), sound.lens_states(EMBEDDING))
+    assert not np.array_equal(sound.lens_states(0), sound.lens_states(EMBEDDING))
+    for depth in sound.depths:
+        assert np.array_equal(
+            broken.states("judge", depth.block), sound.states("judge", depth.block)
+        )
+    lens = LogitLens(damaged(text, EMBEDDED))
+    assert np.array_equal(lens.input_at_early_block().scores, lens.input_at_embedding().scores)
+    assert np.array_equal(
+        lens.embedding_decodes().scores, LogitLens(text).embedding_decodes().scores
+    )
+
+
+def test_maps_are_fitted_to_the_final_states_of_other_documents(text):
+    sound, broken = text.survey, damaged(text, FINALS).survey
+    documents, order = sound.rows("fit").documents, broken._other
+    assert not np.any(documents[order] == documents)
+    for before, after in zip(finals(sound), finals(broken), strict=True):
+        assert np.array_equal(after, before[order])
+        assert not np.any(np.all(after == before, axis=1))
+    for before, after in zip(finals(sound, "choose"), finals(broken, "choose"), strict=True):
+        assert np.array_equal(after, before)
+    for block, states in fit_states(broken).items():
+        assert np.array_equal(states, sound.states("fit", block))
+    last = text.depths[-1]
+    hits = [FutureLens(t).linear(0, last).scores.mean() for t in (text, damaged(text, FINALS))]
+    assert hits[1] < 0.5 * hits[0]
+
+
+def test_vocabulary_maps_are_fitted_to_the_tokens_of_other_documents(text):
+    sound, survey = text.survey, damaged(text, TOKENS).survey
+    before, after = sound.rows("fit").targets, survey.rows("fit").targets
+    documents = sound.rows("fit").documents
+    assert not np.any(documents[survey._other] == documents)
+    assert np.array_equal(after[:, 1:], before[survey._other, 1:])
+    assert np.mean(after[:, 1:] == before[:, 1:]) < 0.2
+    for split in ("choose", "judge"):
+        assert np.array_equal(survey.rows(split).targets, sound.rows(split).targets)
+    for before, after in zip(finals(sound), finals(survey), strict=True):
+        assert np.array_equal(after, before)
+
+
+def test_the_same_target_is_read_whatever_is_asked(text):
+    sound, broken = text.survey, damaged(text, SAME).survey
+    for split in SPLITS:
+        before, after = sound.rows(split).targets, broken.rows(split).targets
+        assert np.array_equal(after, before[:, [0, 1, 1, 1]])
+        assert not np.array_equal(after, before)
+    for split in ("fit", "choose"):
+        before, after = finals(sound, split), finals(broken, split)
+        for ahead in AHEAD:
+            assert np.array_equal(after[ahead], before[min(ahead, 1)])
+    # The other reader of N = 1 cannot tell N = 3 from it.
+    lens, last = FutureLens(damaged(text, SAME)), text.depths[-1]
+    assert np.array_equal(
+        lens.read("vocabulary", 3, last).scores, lens.read("vocabulary", 1, last).scores
+    )
+
+
+def test_the_backward_table_counts_what_stands_before(text):
+    broken = damaged(text, BACKWARD)
+    assert broken.survey is text.survey
+    checkpoint = broken.checkpoint
+    sentence = "w1 w2 w3"
+    assert checkpoint.encode([sentence])[0] == text.checkpoint.encode([sentence])[0][::-1]
+    assert checkpoint.digest == text.checkpoint.digest
+    table, sound = FutureLens(broken)._tables[1], FutureLens(text)._tables[1]
+    counts = np.zeros((102, 102), dtype=int)
+    for document in text.corpus.documents_of("fit"):
+        tokens = text.checkpoint.encode([document.text])[0]
+        np.add.at(counts, (tokens[1:], tokens[:-1]), 1)
+    seen = np.flatnonzero(counts.sum(1))
+    # Whatever it chose among equals, nothing stands before a token more often.
+    assert np.array_equal(counts[seen, table.followers[seen]], counts[seen].max(1))
+    assert not np.array_equal(table.followers, sound.followers)
+    assert np.array_equal(table.seen, np.isin(np.arange(102), seen))
+
+
+def test_damages_do_not_share_what_is_derived(text):
+    last = text.depths[-1]
+    found = {}
+    for damage in ("", *SURVEYS):
+        readings = damaged(text, damage) if damage else text
+        found[damage] = FutureLens(readings)._linear_map(2, last, 1.0)["weights"]
+    sound = found[""]
+    changed = {damage for damage, weights in found.items() if not np.array_equal(weights, sound)}
+    assert {FIRST_BLOCK, FINALS, SAME} <= changed
+    # The lens alone is damaged.
+    assert EMBEDDED not in changed
+
+
+@pytest.mark.parametrize("damage", ["", "rust"])
+def test_an_unknown_damage_is_an_error(text, damage):
+    with pytest.raises(UsageError, match="There is no damage") as caught:
+        damaged(text, damage)
+    assert all(known in str(caught.value) for known in (*SURVEYS, BACKWARD))

@@ -213,8 +213,14 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 def pytest_claims_prepare(config: pytest.Config, spec: str, say: Callable[[str], None]) -> Any:
     """Fetch, verify and convert a checkpoint, unless the cache holds it already."""
     from stillwired.checkpoints.prepare import prepare
+    from stillwired.checkpoints.regime import Regime, check_regime
     from stillwired.store.cache import Store
 
+    settings = config.stash[STATE].run.settings
+    regime = Regime(settings.device, settings.dtype, settings.attention)
+    # Before anything is fetched; the reference is had everywhere, and needs no torch to say so.
+    if regime != Regime():
+        check_regime(regime)
     return prepare(spec, Store(_cache(config), say), say=say)
 
 

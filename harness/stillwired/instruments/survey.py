@@ -14,6 +14,7 @@ to say.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.corpus import Corpus
 from stillwired.data.passages import Passage, draw_passages, positions
+from stillwired.data.splits import SPLITS
 from stillwired.engine.engine import Engine
 from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, embedding, final, residual
@@ -231,8 +233,9 @@ def _read_text(
     sizes, blocks = plan.profile, checkpoint.prepared.layers
     depths = plan.resolved(blocks)
 
-    for split in ("fit", "choose", "judge"):
-        passages, places = _draw(checkpoint, corpus, plan, split)
+    # Drawn before anything is read: a text that is too short for one split is told at once.
+    drawn = {split: _draw(checkpoint, corpus, plan, split) for split in SPLITS}
+    for split, (passages, places) in drawn.items():
         keepers: list[_Keeper] = [
             _Keeper(folder / f"{split}.block{depth.block}.npy", residual(depth.block), places)
             for depth in depths
@@ -259,14 +262,16 @@ def _read_text(
             first = passages[0].prefix + FIRST_POSITION
             moments = Moments(tuple(depth.block for depth in depths), AHEAD, first)
             consumers.append(moments)
-        engine.stream(
-            [passage.tokens for passage in passages],
-            consumers,
-            batch_tokens=BATCH_TOKENS[checkpoint.regime.device == "cpu"],
-            progress=_progress(say, f"reading {split} text"),
-        )
-        for keeper in keepers:
-            keeper.close()
+        with contextlib.ExitStack() as files:
+            # Whatever happens: a file that stays open keeps its part of the disk, deleted or not.
+            for keeper in keepers:
+                files.callback(keeper.close)
+            engine.stream(
+                [passage.tokens for passage in passages],
+                consumers,
+                batch_tokens=BATCH_TOKENS[checkpoint.regime.device == "cpu"],
+                progress=_progress(say, f"reading {split} text"),
+            )
         if moments is not None:
             moments.save(folder / "moments.npz")
         _save_rows(folder / f"{split}.rows.npz", passages, places, spoken.argmax)

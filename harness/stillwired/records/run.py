@@ -88,8 +88,8 @@ class RunFolder:
             except OSError as error:
                 raise RecordError(
                     f"The folder {path} of this run cannot be written: "
-                    f"{error.strerror or error}. Run from a folder that can be written, or give "
-                    "pytest another one with --rootdir."
+                    f"{error.strerror or error}. Name another place with --claims-record, or run "
+                    "from a folder that can be written."
                 ) from error
         raise RecordError(f"No free name beside {self.wanted}. Remove old records there.")
 

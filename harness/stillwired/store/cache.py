@@ -311,6 +311,9 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 folder.replace(path)
                 _sync(path.parent)
+        except CacheError:
+            # Of an entry that this one is made from, and explained already.
+            raise
         except Exception as error:
             full = explain_full_disk(error, self.root, need)
             if full is not None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stillwired.errors import UsageError
 from stillwired.options import (
+    NDIF,
     OPTIONS,
     Given,
     check_layers,
@@ -42,6 +43,8 @@ def test_every_option_is_read(tmp_path):
             "device": value("cuda:1"),
             "dtype": value("torch.bfloat16"),
             "attention": value("sdpa"),
+            "remote": value("my.host:8001"),
+            "remote_hosts": value(["https://my.host:8001/"]),
             "corpus": value("text"),
             "cache": value("cache"),
             "record": value("out/r.json"),
@@ -55,6 +58,7 @@ def test_every_option_is_read(tmp_path):
     assert settings.profile.name == "standard"
     assert settings.layers == (0.1, 15)
     assert (settings.device, settings.dtype, settings.attention) == ("cuda:1", "bfloat16", "sdpa")
+    assert settings.remote == "https://my.host:8001"
     assert settings.corpus == tmp_path / "text"
     assert settings.cache == tmp_path / "cache"
     assert settings.strict is True
@@ -79,6 +83,15 @@ def test_every_option_is_read(tmp_path):
         ("record", "out.txt", "does not end in .json"),
         ("model", ["a", "a"], "a is given twice"),
         ("model", [" "], "is empty"),
+        ("remote", "https://example.org", "example.org is not among the hosts that are trusted"),
+        ("remote", "http://api.ndif.us", "http://api.ndif.us is not among"),
+        ("remote", "https://api.ndif.us:444", "not among"),
+        ("remote", "https://api.ndif.us.example.org", "not among"),
+        ("remote", "https://api.ndif.us@example.org", "is no host"),
+        ("remote", "https://api.ndif.us/path", "is no host"),
+        ("remote", "file:///etc", "is no host"),
+        ("remote", "https://[::1", "is no host"),
+        ("remote", "a:b", "is no host"),
         ("seed", "x", "'x' is no seed"),
         ("seed", "-1", "'-1' is no seed"),
     ],
@@ -86,6 +99,31 @@ def test_every_option_is_read(tmp_path):
 def test_what_cannot_be_honoured_is_refused(name, value, says, tmp_path):
     with pytest.raises(UsageError, match=says):
         parse({name: Given(value, tmp_path)})
+
+
+@pytest.mark.parametrize(
+    "text", ["ndif", "NDIF", "api.ndif.us", "https://API.ndif.us/", " https://api.ndif.us"]
+)
+def test_ndif_is_trusted_without_being_named(text, tmp_path):
+    assert parse({"remote": Given(text, tmp_path)}).settings.remote == NDIF
+
+
+@pytest.mark.parametrize("trusted", [["http://localhost:5001"], ["a.org", "http://localhost:5001"]])
+def test_a_host_of_ones_own_is_trusted_once_it_is_named(trusted, tmp_path):
+    given = {
+        "remote": Given("http://localhost:5001", tmp_path),
+        "remote_hosts": Given(trusted, tmp_path),
+    }
+    assert parse(given).settings.remote == "http://localhost:5001"
+    given["remote"] = Given("https://localhost:5001", tmp_path)
+    with pytest.raises(UsageError, match="claims_remote_hosts in the ini file"):
+        parse(given)
+
+
+def test_a_trusted_host_that_is_none_is_named(tmp_path):
+    given = {"remote": Given("ndif", tmp_path), "remote_hosts": Given(["ftp://x"], tmp_path)}
+    with pytest.raises(UsageError, match="claims_remote_hosts: 'ftp://x' is no host"):
+        parse(given)
 
 
 def test_a_point_makes_a_relative_depth_and_none_a_block():

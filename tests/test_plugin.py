@@ -157,6 +157,46 @@ def test_crash(checkpoint_spec, judge):
     raise RuntimeError("out of luck")
 '''
 
+# Two errors that instruments raise are verdicts, in the test or in a fixture of any scope.
+UNMEASURED = """
+from stillwired.errors import MismatchError, MissingComponentError
+
+
+@pytest.fixture(scope="session")
+def heads(checkpoint_spec):
+    raise MissingComponentError("Layer 0 of this family has no attention heads.")
+
+
+@pytest.fixture
+def repeated(checkpoint_spec):
+    raise MismatchError("Cutting head 0.3 gives 0.25 alone and 0.75 in a batch.")
+
+
+@pytest.mark.claim(claim("heads", applies=(Needs("top-1", 0.3),), primary={"ahead": 1}))
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_heads(heads, ahead, judge):
+    judge(arm=arm(0.5))
+
+
+@pytest.mark.claim(claim("gates"))
+def test_gates(judge, checkpoint_spec):
+    raise MissingComponentError("Layer 0 of this family has no gates.")
+"""
+MISMATCHED = (
+    UNMEASURED
+    + """
+
+@pytest.mark.claim(claim("cut", null="shuffled"))
+def test_cut(judge, repeated):
+    judge(arm=arm(0.5))
+
+
+@pytest.mark.claim(claim("again"))
+def test_again(checkpoint_spec, judge):
+    raise MismatchError("The second forward differs by 0.3, 1e-4 allowed.")
+"""
+)
+
 ALL = CLAIMS + FAILING + INCONCLUSIVE + NOT_APPLICABLE + BROKEN
 # Other plugins would only be imported anew by every run.
 WITHOUT = ("cacheprovider", "benchmark", "hypothesispytest", "anyio")
@@ -387,6 +427,142 @@ def test_cells_that_collide_are_refused(suite):
     result = suite(copy)
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: *test_holding*both judge a-paper/holding?ahead=1?*"])
+
+
+# --- errors that are verdicts -------------------------------------------------------------
+
+
+def test_what_a_model_lacks_and_what_does_not_repeat_are_verdicts(suite, pytester):
+    result = suite(CLAIMS + MISMATCHED)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["test_claims.py ..nnnBB *"])
+    result.stdout.fnmatch_lines(["=* 2 failed, 2 passed, 3 not applicable in *"])
+    result.stdout.no_fnmatch_line("*not judged*")
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.re_match_lines(
+        [
+            r".*_ test_cut\[tiny\] _.*",
+            r"Cutting head 0\.3 gives 0\.25 alone and 0\.75 in a batch\.",
+            r"  claim        The cut is there\.",
+            r"a-paper/heads    N=1 \* +–  – .* NOT APPLICABLE  Layer 0 of .* no attention heads\.",
+            r"a-paper/heads    N=2 .* NOT APPLICABLE  Layer 0 of this family has no attention .*",
+            r"a-paper/gates    – \* .* NOT APPLICABLE  Layer 0 of this family has no gates\.",
+            r"a-paper/cut      – \* .* BROKEN  Cutting head 0\.3 gives .*",
+            r"a-paper/again    – \* .* BROKEN  The second forward differs by .*",
+            r"2 hold, 0 fail, 0 inconclusive, 3 not applicable, 2 broken .*",
+            r"a-paper/cut is BROKEN: Cutting head .*",
+        ]
+    )
+
+
+def test_the_record_says_why_nothing_was_measured_and_is_judged_again(suite, pytester):
+    suite(CLAIMS + MISMATCHED)
+    record = record_of(pytester)
+    stored = {
+        (v["claim"], v["params"].get("ahead")): v for v in read_record(record).data["verdicts"]
+    }
+    heads = stored["a-paper/heads", 1]
+    assert (heads["verdict"], heads["primary"]) == ("NOT APPLICABLE", True)
+    assert not stored["a-paper/heads", 2]["primary"]
+    assert heads["reason"] == "Layer 0 of this family has no attention heads."
+    (check,) = heads["checks"]
+    assert (check["kind"], check["passed"], check["detail"]) == ("ability", False, heads["reason"])
+    assert heads["evidence"]["arms"] == {}
+    assert heads["evidence"]["obstacle"]["kind"] == "ability"
+    (check,) = stored["a-paper/cut", None]["checks"]
+    assert (check["kind"], check["passed"]) == ("instrument", False)
+    pairs = rejudge(record)
+    assert len(pairs) == 7
+    assert all(stored == derived for stored, derived in pairs)
+
+
+def test_what_a_model_lacks_passes_and_may_be_expected(suite, pytester):
+    assert suite(CLAIMS + UNMEASURED).ret == 0
+    assert suite(CLAIMS + UNMEASURED, "--claims-strict").ret == 0
+    listed = [("heads", {"ahead": 1}), ("heads", {"ahead": 2}), ("gates", {})]
+    words = [(name, params, ["NOT APPLICABLE"]) for name, params in listed]
+    result = suite(CLAIMS + UNMEASURED, *expect(pytester, *words))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["=* 2 passed, 3 as expected in *"])
+    result = suite(CLAIMS + UNMEASURED, *expect(pytester, *words[1:]))
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["NOT APPLICABLE, where expected.json expects HOLDS*"])
+    result.stdout.fnmatch_lines(["=* 1 failed, 2 passed, 2 as expected in *"])
+
+
+def test_reports_of_unmeasured_cells_are_like_any_other(suite, pytester):
+    suite(CLAIMS + MISMATCHED, "--junitxml=j.xml", "-k", "not holding")
+    found = {}
+    for case in ElementTree.parse(pytester.path / "j.xml").iter("testcase"):
+        about = {p.get("name"): p.get("value") for p in case.iter("property")}
+        (outcome,) = (child for child in case if child.tag != "properties")
+        found[case.get("name")] = (about["verdict"], about["n"], outcome.tag)
+        assert "Layer 0" in outcome.get("message") or about["verdict"] == "BROKEN"
+    assert found == {
+        "test_heads[tiny-1]": ("NOT APPLICABLE", "0", "skipped"),
+        "test_heads[tiny-2]": ("NOT APPLICABLE", "0", "skipped"),
+        "test_gates[tiny]": ("NOT APPLICABLE", "0", "skipped"),
+        "test_cut[tiny]": ("BROKEN", "0", "failure"),
+        "test_again[tiny]": ("BROKEN", "0", "failure"),
+    }
+
+
+def test_where_a_mismatch_was_raised_is_shown_if_asked_for(suite):
+    result = suite(CLAIMS + MISMATCHED, "--tb=long", "-k", "cut or again")
+    result.stdout.fnmatch_lines(
+        [
+            "Cutting head 0.3 gives 0.25 alone and 0.75 in a batch.",
+            "  claim        The cut is there.",
+            "*raise MismatchError(*",
+            "BROKEN *test_cut?tiny? - Cutting head *",
+        ]
+    )
+
+
+OTHERWISE = """
+from stillwired.errors import AnatomyError, EngineError, MismatchError
+
+
+@pytest.fixture
+def untidy():
+    yield
+    raise MismatchError("Too late.")
+
+
+@pytest.mark.claim(claim("engine"))
+def test_engine(checkpoint_spec, judge):
+    raise EngineError("The trace is empty.")
+
+
+@pytest.mark.claim(claim("anatomy"))
+def test_anatomy(checkpoint_spec, judge):
+    raise AnatomyError("There is no such part in any family.")
+
+
+@pytest.mark.claim(claim("judged"))
+def test_judged(checkpoint_spec, judge):
+    judge(arm=arm(0.5))
+    raise MismatchError("Too late.")
+
+
+@pytest.mark.claim(claim("untidy"))
+def test_untidy(checkpoint_spec, untidy, judge):
+    judge(arm=arm(0.5))
+
+
+def test_bare():
+    raise MismatchError("No claim is concerned.")
+"""
+
+
+def test_other_errors_and_later_ones_stay_errors(suite, pytester):
+    result = suite(CLAIMS + OTHERWISE)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["test_claims.py ..EEE.EF*"])
+    result.stdout.fnmatch_lines(["4 not judged, because of errors."])
+    claims = {v["claim"]: v["verdict"] for v in read_record(record_of(pytester)).data["verdicts"]}
+    assert "BROKEN" not in claims.values()
+    assert not {"a-paper/engine", "a-paper/anatomy"} & set(claims)
 
 
 # --- options ------------------------------------------------------------------------------
@@ -652,6 +828,16 @@ def test_xdist_merges_to_the_serial_record(suite, pytester):
     assert [row.split()[0] for row in rows[:6]] == [
         f"a-paper/{name}" for name in ("holding", "holding", "failing", "close", "beyond", "broken")
     ]
+
+
+def test_xdist_keeps_what_could_not_be_measured(suite, pytester):
+    serial = suite(CLAIMS + MISMATCHED, "--claims-record", "serial.json")
+    arguments = ("-n", "2", "--claims-record", "spread.json")
+    spread = suite(CLAIMS + MISMATCHED, *arguments, separate=True)
+    assert spread.ret == serial.ret == 1
+    one, two = (read_record(pytester.path / f"{name}.json") for name in ("serial", "spread"))
+    assert {**one.data, "times": {}} == {**two.data, "times": {}}
+    spread.stdout.fnmatch_lines(["=* 2 failed, 2 passed, 3 not applicable in *"])
 
 
 def test_xdist_reports_a_checkpoint_that_is_not_there(suite, pytester):

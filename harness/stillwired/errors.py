@@ -27,8 +27,16 @@ class AnatomyError(StillwiredError):
     """A model's parts cannot be located, or are not where its family says."""
 
 
+class MissingComponentError(AnatomyError):
+    """A model has no such component there, or has it where it cannot be read or edited."""
+
+
 class EngineError(StillwiredError):
     """A reading or an edit did not do what it claims to do."""
+
+
+class MismatchError(EngineError):
+    """A measurement was repeated another way and came out differently."""
 
 
 class CorpusError(StillwiredError):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from stillwired.errors import UsageError
 from stillwired.profiles import PROFILES, profile_named
@@ -79,6 +80,13 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("attention", "KERNEL", "eager", "Attention kernel by transformers' name, as in sdpa."),
     Option(
+        "remote",
+        "HOST|ndif",
+        "off, passes run here",
+        "Send the passes of ORG/NAME@REVISION to NDIF, or to a host that the ini key "
+        "claims_remote_hosts names. A host is trusted: its answers can run code here.",
+    ),
+    Option(
         "corpus",
         "PATH",
         "the built-in corpus",
@@ -115,6 +123,14 @@ OPTIONS: tuple[Option, ...] = (
         "Seed of every draw of data; the same seed gives the same examples to every checkpoint.",
     ),
 )
+
+INI_ONLY: dict[str, str] = {
+    "remote_hosts": "Hosts besides NDIF's own that --claims-remote may name, as in "
+    "https://ndif.example.org. Their answers can run code here: name only servers that you trust.",
+}
+"""Lists that stand in the ini file alone, and their help: ``claims_<name>``."""
+
+NDIF = "https://api.ndif.us"
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,7 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
             f"--claims-record: {record} does not end in .json. "
             "Name the JSON file; the outcomes are written beside it."
         )
+    trusted = given["remote_hosts"].value if "remote_hosts" in given else ()
     settings = Settings(
         models=_models(given["model"].value) if "model" in given else (DEFAULT_MODEL,),
         profile=profile_named(text("profile", "quick")),
@@ -184,6 +201,7 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
         attention=text("attention", "eager"),
         corpus=corpus,
         cache=path("cache"),
+        remote=_remote(text("remote", ""), trusted),
         seed=_seed(text("seed", "0")),
         strict=bool(given["strict"].value) if "strict" in given else False,
     )
@@ -272,6 +290,38 @@ def _models(value: Any) -> tuple[str, ...]:
         if spec in specs[:k]:
             raise UsageError(f"--claims-model: {spec} is given twice. Name each checkpoint once.")
     return specs
+
+
+def _remote(text: str, trusted: Sequence[str] = ()) -> str:
+    """Return the host that passes are sent to, with its scheme; empty for this machine."""
+    if not text:
+        return ""
+    known = [NDIF, *(_host(str(entry), "claims_remote_hosts") for entry in trusted)]
+    host = NDIF if text.lower() == "ndif" else _host(text, "--claims-remote")
+    if host not in known:
+        raise UsageError(
+            f"--claims-remote: {host} is not among the hosts that are trusted: "
+            f"{', '.join(known)}. What a host answers can run code on this machine, so a host of "
+            "your own has to be named under claims_remote_hosts in the ini file first."
+        )
+    return host
+
+
+def _host(text: str, what: str) -> str:
+    """Write a host in the one way in which hosts are compared."""
+    whole = text if "://" in text else f"https://{text}"
+    try:
+        parts = urlsplit(whole)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        parts, port = urlsplit(""), ""
+    bare = parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in whole
+    if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
+        raise UsageError(
+            f"{what}: {text!r} is no host. Write ndif, or a host as in https://ndif.example.org."
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}{port}"
 
 
 def _seed(text: str) -> int:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stillwired.errors import ClaimError, StillwiredError
-from stillwired.options import OPTIONS, Given, depth_id, model_ids, parse
+from stillwired.options import INI_ONLY, OPTIONS, Given, depth_id, model_ids, parse
 from stillwired.report.status import ERROR, About, properties, status
 from stillwired.settings import Settings
 
 if TYPE_CHECKING:
-    from stillwired.judge.results import Verdict
+    from stillwired.judge.results import Obstacle, Verdict
     from stillwired.records.ledger import Ledger
     from stillwired.records.session import CellId, Judge, Run
 
@@ -34,6 +34,7 @@ class VerdictFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
 STATE: pytest.StashKey[Ledger] = pytest.StashKey()
 CELL: pytest.StashKey[CellId] = pytest.StashKey()
 JUDGE: pytest.StashKey[Judge] = pytest.StashKey()
+RAISED: pytest.StashKey[StillwiredError] = pytest.StashKey()
 
 
 # --- options ------------------------------------------------------------------------------
@@ -70,6 +71,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(option.flag, dest=option.key, default=None, help=text, **extra)
         kind = "args" if option.repeatable else "string" if option.metavar else "bool"
         parser.addini(option.key, f"Same as {option.flag}.", type=kind, default=None)  # type: ignore[arg-type]
+    for name, text in INI_ONLY.items():
+        parser.addini(f"claims_{name}", text, type="args", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -119,7 +122,8 @@ def _given(config: pytest.Config) -> dict[str, Given]:
             value, base = config.getini(option.key), ini_base
         if value not in (None, "", []):
             given[option.name] = Given(value, base)
-    return given
+    lists = {name: config.getini(f"claims_{name}") for name in INI_ONLY}
+    return given | {name: Given(value, ini_base) for name, value in lists.items() if value}
 
 
 # --- collection ---------------------------------------------------------------------------
@@ -221,6 +225,10 @@ def pytest_claims_prepare(config: pytest.Config, spec: str, say: Callable[[str],
     # Before anything is fetched; the reference is had everywhere, and needs no torch to say so.
     if regime != Regime():
         check_regime(regime)
+    if settings.remote:
+        from stillwired.engine.remote import check_host, host_of
+
+        check_host(host_of(settings.remote, spec))
     return prepare(spec, Store(_cache(config), say), say=say)
 
 
@@ -274,13 +282,16 @@ def _parameter(request: pytest.FixtureRequest, name: str) -> Any:
 
 
 @pytest.fixture
-def judge(request: pytest.FixtureRequest, claims_run: Run) -> Judge:
+def judge(request: pytest.FixtureRequest) -> Judge:
     """Judge the claim of this test: ``judge(arm=outcome, ...)`` gives its verdict."""
+    request.node.stash[JUDGE] = judge = _new_judge(request.node)
+    return judge
+
+
+def _new_judge(item: pytest.Item) -> Judge:
     from stillwired.records.session import Judge
 
-    item = request.node
-    item.stash[JUDGE] = judge = Judge(claims_run, item.nodeid, item.stash.get(CELL, None))
-    return judge
+    return Judge(item.config.stash[STATE].run, item.nodeid, item.stash.get(CELL, None))
 
 
 # --- running ------------------------------------------------------------------------------
@@ -294,10 +305,38 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         raise problem
 
 
+@pytest.hookimpl(specname="pytest_runtest_setup", wrapper=True, tryfirst=True)
+def pytest_runtest_setup_of_fixtures(item: pytest.Item) -> Generator[None]:
+    """Keep a fixture's error that is a verdict for the call."""
+    try:
+        yield
+    except StillwiredError as error:
+        if _obstacle(item, error) is None:
+            raise
+        # Every report takes a setup that fails for an error, and a verdict is none.
+        item.stash[RAISED] = error
+
+
+@pytest.hookimpl(specname="pytest_runtest_call", tryfirst=True)
+def pytest_runtest_call_without_fixtures(item: pytest.Item) -> None:
+    """Raise what a fixture raised in place of the test, which lacks an argument."""
+    if RAISED in item.stash:
+        raise item.stash[RAISED]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Let the verdict decide how the test came out."""
-    yield
+    cause: StillwiredError | None = None
+    try:
+        yield
+    except StillwiredError as error:
+        obstacle = _obstacle(item, error)
+        if obstacle is None:
+            raise
+        judge = item.stash.setdefault(JUDGE, _new_judge(item))
+        judge.unmeasured(obstacle)
+        cause = error
     if CELL not in item.stash:
         return
     verdict = _verdict_of(item)
@@ -312,9 +351,20 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     declaration = item.stash[CELL].claim.to_json()
     expected = item.config.stash[STATE].run.expected
     if expected is None and verdict.verdict in ("FAILS", "BROKEN"):
-        raise VerdictFailure(message(declaration, verdict), pytrace=False)
+        raise VerdictFailure(message(declaration, verdict), pytrace=False) from cause
     if expected is not None and not expected.met(verdict):
-        raise VerdictFailure(unexpected(declaration, verdict, expected), pytrace=False)
+        raise VerdictFailure(unexpected(declaration, verdict, expected), pytrace=False) from cause
+
+
+def _obstacle(item: pytest.Item, error: StillwiredError) -> Obstacle | None:
+    """Return what an error says about a test's cell, unless a verdict stands already."""
+    from stillwired.records.session import obstacle_of
+
+    settled = CELL not in item.stash or _verdict_of(item) is not None
+    # A worker whose checkpoint cannot be prepared has measured nothing, whatever the error.
+    if settled or error is item.config.stash[STATE].problem:
+        return None
+    return obstacle_of(error)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -329,17 +379,21 @@ def pytest_runtest_makereport(
         return report
     config, verdict = item.config, _verdict_of(item)
     expected = config.stash[STATE].run.expected
+    short = config.option.tbstyle != "long" and config.get_verbosity() < 2
     about: About = {"word": "", "expected": None}
     report.stillwired = about  # type: ignore[attr-defined]
     if report.failed and not isinstance(error, VerdictFailure):
         about["word"] = ERROR
-        if of_ours and config.option.tbstyle != "long" and config.get_verbosity() < 2:
+        if of_ours and short:
             report.longrepr = f"{type(error).__name__}: {error}"
     elif report.when == "call" and verdict is not None and not hasattr(report, "wasxfail"):
         about["word"] = str(verdict.verdict)
         about["expected"] = None if expected is None else expected.met(verdict)
         if report.failed:
             report.longrepr = str(error)
+            if error is not None and error.__cause__ is not None and not short:
+                raised = pytest.ExceptionInfo.from_exception(error.__cause__)
+                report.longrepr += f"\n\n{item.repr_failure(raised)}"
         if report.passed and verdict.verdict != "HOLDS":
             # Other tools know passed, failed and skipped; none of these has passed.
             path, line, _ = item.reportinfo()

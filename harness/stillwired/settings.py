@@ -22,6 +22,7 @@ class Settings:
         device: Torch device, for example ``cpu`` or ``cuda:0``.
         dtype: Torch dtype by name.
         attention: Attention kernel by transformers' name.
+        remote: The NDIF host that runs the passes, with its scheme; empty for this machine.
         corpus: The user's own text, or None for the built-in corpus.
         cache: Root of the cache, or None for the default place.
         seed: The suite's seed; draws of data depend on it, never on the checkpoint.
@@ -34,6 +35,7 @@ class Settings:
     device: str = "cpu"
     dtype: str = "float32"
     attention: str = "eager"
+    remote: str = ""
     corpus: Path | None = None
     cache: Path | None = None
     seed: int = 0

@@ -58,6 +58,38 @@ def test_gpt2_names_its_sizes_otherwise(gpt2: Path, store: Store) -> None:
     assert (prepared.width, prepared.vocabulary, prepared.model_type) == (32, 300, "gpt2")
 
 
+@pytest.mark.parametrize(
+    ("config", "heads", "kv_heads"),
+    [
+        ({"model_type": "mamba", "d_model": 32, "n_layer": 2}, 0, 0),
+        # The heads of its state-space model are no attention heads.
+        ({"model_type": "mamba2", "num_heads": 8, "head_dim": 8}, 0, 0),
+        ({"model_type": "bloom", "n_embed": 32, "n_layer": 2, "n_head": 4}, 4, 4),
+        ({"model_type": "falcon", "num_attention_heads": 4, "multi_query": True}, 4, 1),
+        (
+            {
+                "model_type": "falcon",
+                "num_attention_heads": 4,
+                "num_kv_heads": 2,
+                "multi_query": True,
+                "new_decoder_architecture": True,
+            },
+            4,
+            2,
+        ),
+    ],
+)
+def test_families_name_their_heads_otherwise_or_have_none(
+    llama: Path, store: Store, config: dict[str, object], heads: int, kv_heads: int
+) -> None:
+    sizes = {} if "n_layer" in config else {"hidden_size": 32, "num_hidden_layers": 2}
+    content = {"vocab_size": 300, **sizes, **config}
+    (llama / "config.json").write_text(json.dumps(content))
+    prepared = prepare(str(llama), store)
+    assert (prepared.layers, prepared.heads, prepared.kv_heads) == (2, heads, kv_heads)
+    assert prepared.width == 32
+
+
 def test_sizes_that_a_config_leaves_out_come_from_its_class(llama: Path, store: Store) -> None:
     config = json.loads((llama / "config.json").read_text())
     del config["num_hidden_layers"]

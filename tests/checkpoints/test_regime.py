@@ -13,6 +13,13 @@ def test_the_cpu_computes_in_every_dtype(dtype: str) -> None:
     assert check_regime(Regime(dtype=dtype)) == (torch.device("cpu"), getattr(torch, dtype))
 
 
+def test_only_a_remote_regime_speaks_of_a_host() -> None:
+    assert Regime().to_json() == {"device": "cpu", "dtype": "float32", "attention": "eager"}
+    remote = Regime(remote="https://api.ndif.us")
+    assert remote.to_json() == {**Regime().to_json(), "remote": "https://api.ndif.us"}
+    assert str(remote) == "cpu float32 eager https://api.ndif.us"
+
+
 @pytest.mark.parametrize("dtype", ["float8", "int8", "fp32", "Tensor", "nn", "", "float32 "])
 def test_an_unknown_dtype_names_those_that_exist(dtype: str) -> None:
     with pytest.raises(UsageError, match="float32, bfloat16, float16, float64"):

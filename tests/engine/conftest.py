@@ -1,11 +1,21 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from stillwired.engine.engine import Engine
 from tests.engine.tiny import CONFIGS, Tiny, tiny
 
 ENGINES: dict[str, Engine] = {}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny products gain nothing from threads, and lose much where others compute too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

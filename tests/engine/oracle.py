@@ -29,31 +29,67 @@ NEOX = {
     "mlp": "mlp",
     "final": "gpt_neox.final_layer_norm",
 }
+GPT2_LIKE = {"layers": "transformer.h", "mlp": "mlp", "final": "transformer.ln_f"}
+FALCON = {**GPT2_LIKE, "head": "self_attention.dense", "attention": "self_attention"}
+SANDWICH = {
+    **LLAMA_LIKE,
+    "attention": "post_attention_layernorm",
+    "mlp": "post_feedforward_layernorm",
+}
+MAMBA = {
+    "layers": "backbone.layers",
+    "gate": "mixer.in_proj",
+    "gated": "mixer.out_proj",
+    "mixer": "mixer",
+    "final": "backbone.norm_f",
+}
 MODULES = {
-    "gpt2": {
-        "layers": "transformer.h",
-        "head": "attn.c_proj",
-        "attention": "attn",
-        "mlp": "mlp",
-        "final": "transformer.ln_f",
-    },
-    "gptj": {
-        "layers": "transformer.h",
-        "head": "attn.out_proj",
-        "attention": "attn",
-        "mlp": "mlp",
-        "final": "transformer.ln_f",
-    },
+    "gpt2": {**GPT2_LIKE, "head": "attn.c_proj", "attention": "attn"},
+    "gptj": {**GPT2_LIKE, "head": "attn.out_proj", "attention": "attn"},
     "gpt_neox": NEOX,
     "gpt_neox_sequential": NEOX,
+    "opt": {
+        "layers": "model.decoder.layers",
+        "head": "self_attn.out_proj",
+        "attention": "self_attn",
+        "mlp": "fc2",
+        "final": "model.decoder.final_layer_norm",
+    },
+    "bloom": {
+        **GPT2_LIKE,
+        "head": "self_attention.dense",
+        "attention": "self_attention.dense",
+        "mlp": "mlp.dense_4h_to_h",
+    },
+    "falcon": FALCON,
+    "falcon_new": FALCON,
+    "falcon_alibi": FALCON,
     "llama": LLAMA_LIKE,
+    "mistral": LLAMA_LIKE,
+    "mixtral": LLAMA_LIKE,
+    "phi3": LLAMA_LIKE,
     "qwen2": LLAMA_LIKE,
-    "gemma3": {
-        **LLAMA_LIKE,
-        "attention": "post_attention_layernorm",
-        "mlp": "post_feedforward_layernorm",
+    "qwen3": LLAMA_LIKE,
+    "olmo2": SANDWICH,
+    "gemma2": SANDWICH,
+    "gemma3": SANDWICH,
+    "mamba": {**MAMBA, "convolution": "mixer.x_proj"},
+    "mamba2": {**MAMBA, "state": "mixer.norm"},
+    "jamba": {
+        "layers": "model.layers",
+        "gate": "mamba.in_proj",
+        "convolution": "mamba.x_proj",
+        "gated": "mamba.out_proj",
+        "mixer": "mamba",
+        "head": "self_attn.o_proj",
+        "attention": "self_attn",
+        "mlp": "feed_forward",
+        "final": "model.final_layernorm",
     },
 }
+ON_INPUT = ("embedding", "head", "gated", "convolution", "state")
+GATE_FROM = {"mamba": 64, "mamba2": 0, "jamba": 64}
+"""First of the 64 columns of the input projection's output that are the gate."""
 
 
 def oracle(
@@ -68,6 +104,14 @@ def oracle(
     recorded: dict[tuple[str, int | None], Tensor] = {}
     handles = []
     names = MODULES[family]
+
+    def columns(site: Site) -> slice:
+        if site.component == "gate":
+            return slice(GATE_FROM[family], GATE_FROM[family] + 64)
+        if site.head is None:
+            return slice(None)
+        return slice(site.head * head_dim, (site.head + 1) * head_dim)
+
     addresses = {(site.component, site.layer) for site in sites}
     addresses |= {(edit.site.component, edit.site.layer) for edit in edits}
 
@@ -76,9 +120,7 @@ def oracle(
         if here:
             state = state.clone()
         for edit in here:
-            low, high = 0, state.shape[-1]
-            if edit.site.head is not None:
-                low, high = edit.site.head * head_dim, (edit.site.head + 1) * head_dim
+            part = columns(edit.site)
             rows = list(range(len(tokens))) if edit.rows is None else list(edit.rows)
             for index, row in enumerate(rows):
                 value = edit.value
@@ -87,14 +129,14 @@ def oracle(
                 for position in range(state.shape[1]):
                     if edit.site.position not in (None, position - state.shape[1]):
                         continue
-                    old = state[row, position, low:high].clone()
+                    old = state[row, position, part].clone()
                     if edit.how == "replace":
                         old[:] = value
                     elif edit.how == "add":
                         old = old + value
                     else:
                         old = old * value
-                    state[row, position, low:high] = old
+                    state[row, position, part] = old
         recorded[address] = state.clone()
         return state
 
@@ -102,6 +144,9 @@ def oracle(
         def hook(module: Any, args: Any, output: Any) -> Any:
             if isinstance(output, tuple):
                 return (change_and_record(address, output[0]), *output[1:])
+            if output.dim() == 2:
+                rows = output.reshape(len(tokens), -1, output.shape[-1])
+                return change_and_record(address, rows).reshape(output.shape)
             return change_and_record(address, output)
 
         return hook
@@ -122,7 +167,7 @@ def oracle(
             module = model.get_submodule(names["layers"])[layer]
             if component != "residual":
                 module = module.get_submodule(names[component])
-        if component in ("embedding", "head"):
+        if component in ON_INPUT:
             handles.append(module.register_forward_pre_hook(on_input(address)))
         else:
             handles.append(module.register_forward_hook(on_output(address)))
@@ -135,8 +180,6 @@ def oracle(
 
     states = {}
     for site in sites:
-        state = recorded[site.component, site.layer]
-        if site.head is not None:
-            state = state[..., site.head * head_dim : (site.head + 1) * head_dim]
+        state = recorded[site.component, site.layer][..., columns(site)]
         states[site] = state if site.position is None else state[:, site.position]
     return states

@@ -7,30 +7,71 @@ from dataclasses import replace
 import pytest
 import torch
 
+from stillwired.checkpoints.anatomy import Anatomy
 from stillwired.engine import tracing
 from stillwired.engine.edits import Edit
 from stillwired.engine.engine import Engine
 from stillwired.engine.sites import (
     Site,
     attention,
+    convolution,
     embedding,
     final,
+    gate,
+    gated,
     head,
     logits,
+    mixer,
     mlp,
     residual,
+    state,
 )
-from stillwired.errors import AnatomyError, EngineError
+from stillwired.errors import AnatomyError, EngineError, MissingComponentError
 from tests.engine.oracle import oracle
-from tests.engine.tiny import HEADS, LAYERS, VOCABULARY, WIDTH, TinyRegime, prompts, tiny_model
+from tests.engine.tiny import (
+    CONFIGS,
+    HEADS,
+    LAYERS,
+    VOCABULARY,
+    WIDTH,
+    TinyRegime,
+    prompts,
+    tiny_model,
+)
 
 
-def every_site(position: int | None) -> list[Site]:
+def every_site(anatomy: Anatomy, position: int | None) -> list[Site]:
     sites = [embedding(position), final(position), logits(position)]
     for layer in range(LAYERS):
-        sites += [attention(layer, position), mlp(layer, position), residual(layer, position)]
-        sites += [head(layer, number, position) for number in range(HEADS)]
+        for component in anatomy.components(layer):
+            if component == "head":
+                sites += [head(layer, number, position) for number in range(HEADS)]
+            else:
+                sites.append(Site(component, layer, position=position))
     return sites
+
+
+def every_head(layer: int) -> list[Site]:
+    return [head(layer, number) for number in range(HEADS)]
+
+
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [4.0] * 4,
+    "original_max_position_embeddings": 8,
+}
+
+
+def config_with(name: str, **changes: object):
+    """A configuration with some keys changed, as the constructor would take them."""
+
+    def build():
+        config = CONFIGS[name]()
+        return type(config)(**{**config.to_dict(), **changes})
+
+    return build
 
 
 def only(readings):
@@ -40,8 +81,8 @@ def only(readings):
 
 def assert_exact(reading, expected):
     """Equal to the last bit: the same kernels ran on the same batch."""
-    for site, state in expected.items():
-        assert torch.equal(reading[site], state[reading.rows]), str(site)
+    for site, states in expected.items():
+        assert torch.equal(reading[site], states[reading.rows]), str(site)
 
 
 # Reading
@@ -51,14 +92,14 @@ def assert_exact(reading, expected):
 def test_reads_equal_plain_hooks_exactly(engine_of, family, position):
     engine = engine_of(family)
     tokens = prompts(7, 7, 7)
-    sites = every_site(position)
+    sites = every_site(engine.anatomy, position)
     # The oracle unembeds every position, the engine only as far as is asked for; the same
     # product over fewer rows may differ in its last bit, so logits are compared apart.
     exact = [site for site in sites if site.component != "logits"]
     expected = oracle(family, tiny_model(family), engine.anatomy.head_dim, tokens, sites)
     reading = only(engine.read(tokens, sites))
     assert_exact(reading, {site: expected[site] for site in exact})
-    tolerance = 0.0 if position is None else 1e-6
+    tolerance = 0.0 if position is None else 5e-6
     torch.testing.assert_close(
         reading[logits(position)], expected[logits(position)], atol=tolerance, rtol=0.0
     )
@@ -67,8 +108,9 @@ def test_reads_equal_plain_hooks_exactly(engine_of, family, position):
 def test_a_site_read_alone_equals_the_site_read_among_others(engine_of, family):
     engine = engine_of(family)
     tokens = prompts(6, 6)
-    union = only(engine.read(tokens, every_site(-2) + every_site(None)))
-    for site in (embedding(), head(1, 2, -2), attention(0), mlp(2, -2), residual(1), final()):
+    sites = every_site(engine.anatomy, -2) + every_site(engine.anatomy, None)
+    union = only(engine.read(tokens, sites))
+    for site in sites[::5]:
         assert torch.equal(only(engine.read(tokens, [site]))[site], union[site]), str(site)
 
 
@@ -131,10 +173,11 @@ def test_plain_calls_reproduce_the_models_logits(engine_of, family):
 
 
 def test_eager_and_sdpa_agree(fresh, engine_of, family):
-    if "sdpa" not in engine_of(family).anatomy.family.kernels:
-        pytest.skip("the family runs with eager attention only")
+    if set(engine_of(family).anatomy.family.kernels) != {"eager", "sdpa"}:
+        pytest.skip("the family runs with one kernel only")
     tokens = prompts(9, 9)
-    sites = [site for site in every_site(None) if site.component != "logits"]
+    anatomy = engine_of(family).anatomy
+    sites = [site for site in every_site(anatomy, None) if site.component != "logits"]
     eager = only(engine_of(family).read(tokens, sites))
     sdpa = only(Engine(fresh(family, attention="sdpa")).read(tokens, sites))
     for site in sites:
@@ -154,12 +197,12 @@ def test_readings_can_be_fitted_on(engine_of):
 
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
-def test_padded_prompts_read_as_they_do_alone(fresh, family, kernel):
-    if family == "gptj" and kernel == "sdpa":
-        pytest.skip("GPT-J runs with eager attention only")
+def test_padded_prompts_read_as_they_do_alone(fresh, engine_of, family, kernel):
+    if kernel not in engine_of(family).anatomy.family.kernels:
+        pytest.skip("the family does not run with this kernel")
     engine = Engine(fresh(family, attention=kernel))
     tokens = prompts(9, 2, 5, 9, 1)
-    sites = every_site(None) + every_site(-1)
+    sites = every_site(engine.anatomy, None) + every_site(engine.anatomy, -1)
     reading = only(engine.read(tokens, sites, pad=True))
     assert sorted(reading.rows) == [0, 1, 2, 3, 4]
     for index, row in enumerate(reading.rows):
@@ -171,7 +214,7 @@ def test_padded_prompts_read_as_they_do_alone(fresh, family, kernel):
             if site.position is None:
                 assert bool((found[:-length] == 0).all())
                 found = found[-length:]
-            torch.testing.assert_close(found, alone[site][0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(found, alone[site][0], atol=5e-5, rtol=1e-5)
 
 
 def test_padding_without_position_ids_would_be_seen(engine_of):
@@ -188,24 +231,59 @@ def test_padding_without_position_ids_would_be_seen(engine_of):
     assert float((alone - shifted).abs().max()) > 1e-2
 
 
+UNPADDED = [
+    ("mamba", {"use_bias": True}, "projection has a bias"),
+    ("mamba2", {"use_bias": True}, "projection has a bias"),
+    ("jamba", {"mamba_proj_bias": True}, "projection has a bias"),
+    ("phi3", {"rope_parameters": LONGROPE, "original_max_position_embeddings": 8}, "longest"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "message"), UNPADDED)
+def test_padding_is_refused_where_it_changes_readings(fresh, monkeypatch, name, changes, message):
+    monkeypatch.setitem(CONFIGS, "changed", config_with(name, **changes))
+    engine = Engine(fresh("changed"))
+    tokens = prompts(9, 4)
+    with pytest.raises(EngineError, match=f"do not read as they do alone: .*{message}"):
+        engine.read(tokens, [final(-1)], pad=True)
+    alone = only(engine.read(tokens[1:], [final(-1)]))[final(-1)][0]
+    assert torch.equal(
+        next(r for r in engine.read(tokens, [final(-1)]) if r.rows == [1])[final(-1)][0], alone
+    )
+    # The refusal is not for nothing.
+    with torch.no_grad():
+        padded = engine.checkpoint.model(
+            torch.tensor([tokens[0], [0] * 5 + tokens[1]]),
+            attention_mask=torch.tensor([[1] * 9, [0] * 5 + [1] * 4]),
+            position_ids=torch.tensor([[*range(9)], [0] * 5 + [*range(4)]]),
+            use_cache=False,
+        ).logits[1, -1]
+    assert float((padded - engine.unembed(alone)).abs().max()) > 1e-3
+
+
 # Editing
 
 
-def edits_of(width_of_head: int) -> list[Edit]:
+def edits_of(anatomy: Anatomy) -> list[Edit]:
+    """One edit of every kind; where a layer has a mixer, its parts stand in for attention's."""
     generator = torch.Generator().manual_seed(3)
+    attends = [anatomy.kind(layer) == "attention" for layer in range(LAYERS)]
+    narrow, wide = (head(0, 1, -1), head(0, 3)) if attends[0] else (gate(0, -1), gated(0))
+    branch = attention(1, -2) if attends[1] else mixer(1, -2)
+    other = next(name for name in ("mlp", "state", "gate") if name in anatomy.components(1))
 
     def value(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator)
 
     return [
         Edit(embedding(-2), "add", value(WIDTH), rows=[1]),
-        Edit(head(0, 1, -1), "replace", value(3, width_of_head)),
-        Edit(head(0, 3), "scale", 0.5, rows=[2, 0]),
-        Edit(attention(1, -2), "add", value(2, WIDTH), rows=[2, 1]),
-        Edit(mlp(1), "replace", 0.0, rows=[0]),
+        Edit(narrow, "replace", value(3, anatomy.width_of(narrow.component))),
+        Edit(wide, "scale", 0.5, rows=[2, 0]),
+        Edit(branch, "add", value(2, WIDTH), rows=[2, 1]),
+        Edit(Site(other, 1), "replace", 0.0, rows=[0]),
         Edit(residual(1, -1), "scale", value(WIDTH)),
         Edit(residual(1, -1), "add", value(WIDTH), rows=[1]),
-        Edit(residual(2), "scale", 1.5, rows=[0, 1]),
+        Edit(residual(2), "scale", value(WIDTH), rows=[0, 1]),
         Edit(final(-1), "add", value(WIDTH), rows=[2]),
     ]
 
@@ -213,8 +291,8 @@ def edits_of(width_of_head: int) -> list[Edit]:
 def test_edits_equal_plain_hooks_exactly(engine_of, family):
     engine = engine_of(family)
     tokens = prompts(6, 6, 6)
-    edits = edits_of(engine.anatomy.head_dim)
-    sites = every_site(None)
+    edits = edits_of(engine.anatomy)
+    sites = every_site(engine.anatomy, None)
     expected = oracle(family, tiny_model(family), engine.anatomy.head_dim, tokens, sites, edits)
     assert_exact(only(engine.edit(tokens, edits, sites)), expected)
 
@@ -223,7 +301,7 @@ def test_edits_equal_plain_hooks_exactly(engine_of, family):
 def test_every_edit_alone_equals_plain_hooks_exactly(engine_of, family, number):
     engine = engine_of(family)
     tokens = prompts(6, 6, 6)
-    edit = edits_of(engine.anatomy.head_dim)[number]
+    edit = edits_of(engine.anatomy)[number]
     model = tiny_model(family)
     sites = [edit.site, final(), logits()]
     expected = oracle(family, model, engine.anatomy.head_dim, tokens, sites, [edit])
@@ -231,9 +309,11 @@ def test_every_edit_alone_equals_plain_hooks_exactly(engine_of, family, number):
     reading = only(engine.edit(tokens, [edit], sites))
     assert_exact(reading, expected)
     rows = range(3) if edit.rows is None else edit.rows
+    # Experts compute the tokens of all rows in one product, whose shape shows in the last bits.
+    rounding = 1e-5 if family in ("mixtral", "jamba") else 0.0
     for row in range(3):
-        moved = not torch.equal(reading[logits()][row], untouched[logits()][row])
-        assert moved == (row in rows)
+        moved = (reading[logits()][row] - untouched[logits()][row]).abs().max()
+        assert bool(moved > rounding) == (row in rows)
 
 
 def test_edits_follow_their_prompts_through_batches_and_padding(engine_of):
@@ -306,7 +386,7 @@ def test_edits_that_undo_each_other_raise(engine_of):
 
 def test_a_write_that_never_arrives_raises(engine_of, monkeypatch):
     """The site itself is compared, not the copy that was changed."""
-    monkeypatch.setattr(tracing, "_write", lambda envoy, place, state: None)
+    monkeypatch.setattr(tracing, "write_place", lambda envoy, place, state: None)
     with pytest.raises(EngineError, match="changed nothing in prompts 0"):
         list(engine_of("llama").edit(prompts(4), [Edit(residual(0), "add", 1.0)], [final(-1)]))
 
@@ -341,6 +421,36 @@ def test_an_edit_that_overflows_raises(engine_of):
     edit = Edit(residual(0, -1), "scale", 3e38, rows=[1])
     with pytest.raises(EngineError, match="are not finite in prompts 1"):
         list(engine_of("llama").edit(prompts(4, 4), [edit], [residual(0), logits(-1)]))
+
+
+MISSING = [
+    ("llama", mixer(0), "Llama has no component 'mixer' in layer 0. The layer has: head, att"),
+    ("llama", state(2), "Llama has no component 'state' in layer 2"),
+    ("mamba", attention(1), "Mamba has no component 'attention' in layer 1. The layer has: gate"),
+    ("mamba", head(0, 0), "Mamba has no component 'head' in layer 0"),
+    ("mamba", mlp(0), "Mamba has no component 'mlp' in layer 0"),
+    ("mamba", state(0), "'state' in layer 0 that can be read: the scan applies the gate"),
+    ("mamba2", convolution(0), "'convolution' in layer 0 that can be read: it goes from one"),
+    ("jamba", attention(0), "layer 0, which is a layer with a state-space mixer. The layer has"),
+    ("jamba", head(2, 1), "no component 'head' in layer 2, which is a layer with a state-space"),
+    ("jamba", mixer(1), "no component 'mixer' in layer 1, which is a layer with attention"),
+]
+
+
+@pytest.mark.parametrize(("family", "site", "message"), MISSING)
+def test_what_a_layer_does_not_have_is_named_with_what_it_has(engine_of, family, site, message):
+    engine = engine_of(family)
+    with pytest.raises(MissingComponentError, match=message):
+        engine.read(prompts(4), [site])
+    with pytest.raises(MissingComponentError, match=message):
+        engine.edit(prompts(4), [Edit(site, "add", 1.0)], [final(-1)])
+
+
+def test_what_an_edit_would_not_reach_is_refused(engine_of):
+    engine = engine_of("mamba")
+    list(engine.read(prompts(4), [convolution(1)]))
+    with pytest.raises(MissingComponentError, match=r"cannot be edited: .* would not reach"):
+        engine.edit(prompts(4), [Edit(convolution(1), "add", 1.0)], [final(-1)])
 
 
 @pytest.mark.parametrize(
@@ -390,6 +500,35 @@ def test_a_kernel_that_the_family_does_not_run_with_is_refused(fresh):
     regime = TinyRegime(attention="flash_attention_2")
     with pytest.raises(AnatomyError, match="Choose one of: eager, sdpa"):
         Engine(replace(fresh("llama"), regime=regime))
+
+
+def test_eager_attention_adds_the_bias_of_falcon_twice(fresh, engine_of):
+    """What the refusal is about: only sdpa is attention with ALiBi as the paper defines it."""
+    tokens = prompts(7)
+    model, heads = tiny_model("falcon_alibi"), HEADS
+    reading = only(engine_of("falcon_alibi").read(tokens, [*every_head(0), embedding()]))
+    with torch.no_grad():
+        block = model.transformer.h[0]
+        fused = block.self_attention.query_key_value(block.input_layernorm(reading[embedding()]))
+        parts = fused.view(7, heads + 2, -1)
+        key, value = parts[:, heads], parts[:, heads + 1]
+        distances = torch.arange(7)[None] - torch.arange(7)[:, None]
+        future = torch.full((7, 7), float("-inf")).triu(1)
+    eager = fresh("falcon_alibi", attention="eager").model
+    seen: list[torch.Tensor] = []
+    eager.transformer.h[0].self_attention.dense.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0][0])
+    )
+    eager(torch.tensor(tokens), use_cache=False)
+    for number, site in enumerate(every_head(0)):
+        slope = 2.0 ** (-8 * (number + 1) / heads)
+        scores = parts[:, number] @ key.T + slope * distances
+        weights = (scores / key.shape[-1] ** 0.5 + future).softmax(dim=-1)
+        torch.testing.assert_close(reading[site][0], weights @ value, atol=1e-5, rtol=1e-4)
+        columns = slice(8 * number, 8 * number + 8)
+        assert float((seen[0][:, columns] - weights @ value).abs().max()) > 1e-3
+    with pytest.raises(AnatomyError, match=r"eager'.*adds the ALiBi bias twice.*one of: sdpa"):
+        Engine(fresh("falcon_alibi", attention="eager"))
 
 
 def test_the_tokenizer_is_left_as_it_was(fresh):

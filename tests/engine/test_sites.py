@@ -7,18 +7,27 @@ from hypothesis import strategies as st
 from stillwired.engine.sites import (
     Site,
     attention,
+    convolution,
     embedding,
     final,
+    gate,
+    gated,
     head,
     logits,
+    mixer,
     mlp,
     residual,
+    state,
 )
 from stillwired.errors import EngineError
 
 SITES = st.one_of(
     st.builds(Site, st.sampled_from(["embedding", "final", "logits"])),
-    st.builds(Site, st.sampled_from(["attention", "mlp", "residual"]), st.integers(0, 40)),
+    st.builds(
+        Site,
+        st.sampled_from(["attention", "mlp", "residual", "gate", "state", "gated", "mixer"]),
+        st.integers(0, 40),
+    ),
     st.builds(head, st.integers(0, 40), st.integers(0, 12), st.none() | st.integers(-9, -1)),
 )
 
@@ -26,6 +35,11 @@ SITES = st.one_of(
 def test_sites_sort_in_forward_order():
     order = [
         embedding(),
+        gate(0),
+        convolution(0),
+        state(0),
+        gated(0),
+        mixer(0),
         head(0, 0),
         head(0, 1),
         attention(0),
@@ -64,6 +78,8 @@ def test_positions_from_the_left_are_refused(position):
         ("head", 0, None),
         ("head", 0, -1),
         ("mlp", 0, 0),
+        ("mixer", None, None),
+        ("gate", 0, 0),
     ],
 )
 def test_malformed_sites_are_refused(component, layer, number):

@@ -15,6 +15,7 @@ from stillwired.judge import (
     InstrumentCheck,
     Level,
     Needs,
+    Obstacle,
     Steps,
     Verdict,
     Word,
@@ -72,6 +73,36 @@ def test_below_eight_clusters_nothing_holds(claim, evidence):
     assert "only 7 documents" in verdict.reason
     assert judge_cell(claim(), evidence(5.0, clusters=8), {}).verdict is Word.HOLDS
     assert judge_cell(claim(), evidence(-5.0, clusters=7), {}).verdict is Word.FAILS
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("instrument", Word.BROKEN), ("ability", Word.NOT_APPLICABLE)]
+)
+def test_what_could_not_be_measured_is_decided_by_what_stood_in_the_way(claim, kind, word):
+    """Nothing that the claim declares is asked for: no arm, no ability, no null."""
+    declared = claim(applies=(Needs("top-1", 0.3),), null="shuffled", primary={"ahead": 1})
+    evidence = Evidence({}, obstacle=Obstacle(kind, "parts", "Mamba has no heads."))
+    verdict = judge_cell(declared, evidence, {"ahead": 1})
+    assert verdict.verdict is word
+    assert verdict.reason == "Mamba has no heads."
+    assert (verdict.primary, verdict.params) == (True, {"ahead": 1})
+    (check,) = verdict.checks
+    assert (check.kind, check.name, check.passed) == (kind, "parts", False)
+    assert check.detail == verdict.reason
+    assert (verdict.estimate, verdict.p_fail, verdict.n, verdict.parts) == (None, None, 0, ())
+    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
+
+
+def test_an_obstacle_stands_alone_and_says_why(evidence):
+    obstacle = Obstacle("instrument", "repeated", "0.3 against 0.4")
+    with pytest.raises(ClaimError, match="one or the other"):
+        evidence(obstacle=obstacle)
+    with pytest.raises(ClaimError, match="one or the other"):
+        Evidence({}, instrument=(InstrumentCheck("adds up", True),), obstacle=obstacle)
+    with pytest.raises(ClaimError, match="kind 'weather'"):
+        Obstacle("weather", "rain", "It rains.")
+    with pytest.raises(ClaimError, match="gives no reason"):
+        Obstacle("ability", "parts", " ")
 
 
 def test_a_failed_instrument_check_breaks_the_cell_whatever_the_figures(claim, evidence):

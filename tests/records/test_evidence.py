@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwired.errors import RecordError
-from stillwired.judge import Evidence, InstrumentCheck, Outcome
+from stillwired.judge import Evidence, InstrumentCheck, Obstacle, Outcome
 from stillwired.records.evidence import (
     describe,
     evidence_from_json,
@@ -107,6 +107,20 @@ def test_evidence_reads_back_with_the_order_of_its_families():
     assert equal(read.ability["top-1"], outcome("top-1"))
     assert read.instrument == (InstrumentCheck("adds up", True, "2e-6"),)
     assert equal(read.planted["bigram"], outcome("bigram"))
+
+
+def test_an_obstacle_is_kept_in_place_of_outcomes():
+    obstacle = Obstacle("ability", "parts", "Mamba has no heads.")
+    data, stored = evidence_to_json(Evidence({}, obstacle=obstacle))
+    assert data["obstacle"] == {
+        "kind": "ability",
+        "name": "parts",
+        "detail": "Mamba has no heads.",
+    }
+    assert stored == {}
+    assert outcome_ids(data) == []
+    assert evidence_from_json(data, {}).obstacle == obstacle
+    assert "obstacle" not in evidence_to_json(evidence())[0]
 
 
 def test_an_outcome_used_twice_is_stored_once(tmp_path):

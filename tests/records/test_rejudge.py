@@ -13,6 +13,7 @@ from stillwired.judge import (
     InstrumentCheck,
     Level,
     Needs,
+    Obstacle,
     Outcome,
     Paper,
     Steps,
@@ -54,6 +55,13 @@ def outcome(name, p, seed, rows=480):
 
 
 A, B, C = outcome("a", 0.7, 1), outcome("b", 0.3, 2), outcome("c", 0.1, 3)
+
+
+def blocked(kind):
+    declared = claim(f"no-{kind}", Level("a", at_least=0.1), applies=(Needs("top-1", 0.5),))
+    return declared, Evidence({}, obstacle=Obstacle(kind, "what", "It is not there."))
+
+
 CELLS = {
     Word.HOLDS: (
         claim("holds", Difference("a", "b", at_least=0.1), rivals=("c",), null="shuffled"),
@@ -81,7 +89,8 @@ CELLS = {
 @pytest.fixture
 def record(tmp_path):
     folder = RunFolder(tmp_path / "run", "token")
-    for order, (declared, evidence) in enumerate(CELLS.values()):
+    cells = [*CELLS.values(), blocked("instrument"), blocked("ability")]
+    for order, (declared, evidence) in enumerate(cells):
         verdict = judge_cell(declared, evidence, {"ahead": order})
         folder.add(declared, verdict, evidence, order=order, spec=None, seconds=0)
     content, outcomes = merge(folder, None, FACTS)
@@ -95,6 +104,27 @@ def test_every_verdict_is_derived_again_exactly(record):
     for stored, derived in pairs:
         assert derived == stored
         assert same(stored, derived)
+
+
+def test_what_stood_in_the_way_gives_the_same_verdict_again(record):
+    words = {
+        derived.claim: derived.verdict
+        for stored, derived in rejudge(record)
+        if derived == stored and derived.reason == "It is not there."
+    }
+    assert words == {
+        "some-paper/no-instrument": Word.BROKEN,
+        "some-paper/no-ability": Word.NOT_APPLICABLE,
+    }
+
+
+def test_a_record_without_outcomes_can_be_judged(tmp_path):
+    folder = RunFolder(tmp_path / "run", "token")
+    declared, evidence = blocked("ability")
+    verdict = judge_cell(declared, evidence, {})
+    folder.add(declared, verdict, evidence, order=0, spec=None, seconds=0)
+    write_record(tmp_path / "record.json", *merge(folder, None, FACTS))
+    assert rejudge(tmp_path / "record.json") == [(verdict, verdict)]
 
 
 def test_a_declaration_is_all_that_is_needed(record, monkeypatch):

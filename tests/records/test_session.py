@@ -4,11 +4,18 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from stillwired.errors import ClaimError, UsageError
-from stillwired.judge import Claim, InstrumentCheck, Level, Outcome, Paper, Word
+from stillwired.errors import (
+    AnatomyError,
+    ClaimError,
+    EngineError,
+    MismatchError,
+    MissingComponentError,
+    UsageError,
+)
+from stillwired.judge import Claim, InstrumentCheck, Level, Obstacle, Outcome, Paper, Word
 from stillwired.options import RunOptions
 from stillwired.records.run import RunFolder
-from stillwired.records.session import Judge, Run, cell_of, check_cells
+from stillwired.records.session import Judge, Run, cell_of, check_cells, obstacle_of
 from stillwired.settings import Settings
 
 CLAIM = Claim(
@@ -129,6 +136,33 @@ def test_a_verdict_is_kept_as_soon_as_it_is_there(tmp_path):
     with pytest.raises(ClaimError, match="judges twice"):
         judge(arm=ARM)
     assert len(run.folder.cells()) == 1
+
+
+def test_a_cell_that_could_not_be_measured_is_kept_like_any_other(tmp_path):
+    run = run_of(tmp_path)
+    judge = Judge(run, "test_x", cell_of(CLAIM, {"depth": 1.0}, "test_x", 5))
+    verdict = judge.unmeasured(Obstacle("ability", "parts", "Mamba has no heads."))
+    assert judge.verdict is verdict
+    assert (verdict.verdict, verdict.primary) == (Word.NOT_APPLICABLE, True)
+    (cell,) = run.folder.cells()
+    assert (cell.order, cell.outcomes, cell.verdict) == (5, {}, verdict.to_json())
+    assert cell.evidence["obstacle"]["detail"] == "Mamba has no heads."
+    with pytest.raises(ClaimError, match="judges twice"):
+        judge(arm=ARM)
+    with pytest.raises(ClaimError, match="carries no claim"):
+        Judge(run, "test_x", None).unmeasured(Obstacle("ability", "parts", "No heads."))
+
+
+def test_two_errors_say_something_about_the_measurement_and_no_others_do():
+    broken = obstacle_of(MismatchError("0.3 one way,\n    0.4 the other."))
+    assert broken == Obstacle("instrument", "repeated another way", "0.3 one way, 0.4 the other.")
+    assert broken.word is Word.BROKEN
+    missing = obstacle_of(MissingComponentError("Mamba has no heads."))
+    assert missing == Obstacle("ability", "parts of the model", "Mamba has no heads.")
+    assert missing.word is Word.NOT_APPLICABLE
+    assert obstacle_of(MismatchError()).detail == "MismatchError"
+    for other in (EngineError("x"), AnatomyError("x"), ClaimError("x"), RuntimeError("x")):
+        assert obstacle_of(other) is None
 
 
 def test_judging_needs_a_claim_and_fitting_evidence(tmp_path):

@@ -102,6 +102,23 @@ def test_a_narrower_table_drops_the_published_value_and_wraps_the_reason():
     assert lines[4] == "    about 260 documents more would settle it"
 
 
+def test_a_long_reason_that_cells_share_is_written_once():
+    long = "the layers of this family have no attention heads, so that none can be cut"
+    missing = {"word": Word.NOT_APPLICABLE, "estimate": None, "low": None, "high": None}
+    rows = [Row(verdict(**missing, params={"ahead": n}, reason=long), "") for n in (1, 2)]
+    between = Row(verdict(params={"ahead": 3}), "")
+    last = Row(verdict(**missing, params={"ahead": 4}, reason=long), "")
+    lines = plain(table([*rows, between, last], 110))
+    assert [line.strip() for line in lines if line.startswith("    ")] == [long, long]
+    assert [line.endswith("NOT APPLICABLE  (as above)") for line in lines[1:5]] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert not any("(as above)" in line for line in plain(table(rows, 200)))
+
+
 def test_a_narrow_table_groups_cells_beneath_their_claim():
     lines = plain(table([*ROWS[:1], Row(verdict(params={"ahead": 2}), "0.2"), *ROWS[1:]], 72))
     assert lines[0].split() == ["where", "estimate", "95", "%", "interval", "least", "verdict"]
@@ -192,6 +209,12 @@ def test_a_long_title_continues_beneath():
     assert all(len(line) <= 60 for line in title(CHECKPOINT, "quick", 0, 60))
 
 
+def test_the_title_says_where_passes_ran():
+    regime = {**CHECKPOINT["regime"], "remote": "https://api.ndif.us"}
+    (line,) = title({**CHECKPOINT, "regime": regime}, "quick", 0, 200)
+    assert "cpu fp32 eager at https://api.ndif.us" in line
+
+
 def test_a_title_without_a_checkpoint():
     assert title(None, "quick", 3, 100) == ["stillwired  no checkpoint  quick  seed 3"]
 
@@ -244,6 +267,13 @@ def test_the_message_of_a_failed_claim_is_statistical():
         "  source       Some Paper, Table 1",
         "  null         shuffled: undecided",
     ]
+
+
+def test_a_message_says_nothing_twice():
+    why = "0.3 one way, 0.4 the other"
+    check = CheckResult("instrument", "repeated another way", False, why)
+    text = message(CLAIM, verdict(Word.BROKEN, reason=why, estimate=None, checks=(check,)))
+    assert text.count(why) == 1
 
 
 @pytest.mark.parametrize("listed", [True, False])

@@ -14,7 +14,7 @@ from stillwired.checkpoints.loading import (
     check_tokenizer,
     quiet_progress,
 )
-from stillwired.checkpoints.prepare import Prepared
+from stillwired.checkpoints.prepare import Prepared, key_value_heads
 from stillwired.checkpoints.regime import Regime, check_regime, computed_by
 from stillwired.errors import CheckpointError, UsageError
 
@@ -77,7 +77,7 @@ class Checkpoint:
             parameters=sum(p.numel() for p in model.parameters()),
             layers=int(text.num_hidden_layers),
             heads=heads,
-            kv_heads=int(getattr(text, "num_key_value_heads", None) or heads),
+            kv_heads=key_value_heads(text.to_dict(), heads),
             width=int(text.hidden_size),
             vocabulary=int(text.vocab_size),
             model_type=str(config.model_type),

@@ -46,8 +46,8 @@ class Prepared:
         origin: Where the weights come from and what was done to them, in words.
         parameters: Number of parameters; tied ones count once.
         layers: Number of blocks.
-        heads: Attention heads per block.
-        kv_heads: Key and value heads per block.
+        heads: Attention heads per block with attention; 0 where no block has any.
+        kv_heads: Key and value heads per block with attention.
         width: Size of the residual stream.
         vocabulary: Rows of the embedding.
         model_type: Architecture, as transformers calls it.
@@ -249,7 +249,7 @@ def _facts(spec: Spec, layout: Layout, digest: str, origin: str, revision: str =
             return default
         return _from_class(layout.folder, names)
 
-    heads = number("num_attention_heads", "n_head", "num_heads", default=0)
+    heads = number("num_attention_heads", "n_head", default=0)
     return Prepared(
         name=spec.name,
         spec=spec.text,
@@ -259,12 +259,25 @@ def _facts(spec: Spec, layout: Layout, digest: str, origin: str, revision: str =
         parameters=layout.parameters,
         layers=number("num_hidden_layers", "n_layer", "num_layers"),
         heads=heads,
-        kv_heads=number("num_key_value_heads", default=heads),
-        width=number("hidden_size", "n_embd", "d_model"),
+        kv_heads=key_value_heads(config, heads),
+        width=number("hidden_size", "n_embd", "n_embed", "d_model"),
         vocabulary=number("vocab_size"),
         model_type=str(layout.config.get("model_type", "unknown")),
         revision=revision,
     )
+
+
+def key_value_heads(config: Mapping[str, Any], heads: int) -> int:
+    """Return the key and value heads per block that a config declares.
+
+    Args:
+        config: The content of config.json.
+        heads: Attention heads per block, which is what a config without a word on it means.
+    """
+    if config.get("multi_query") and not config.get("new_decoder_architecture"):
+        return 1
+    named = (config.get(name) for name in ("num_key_value_heads", "num_kv_heads"))
+    return next((int(count) for count in named if isinstance(count, int)), heads)
 
 
 def _from_class(folder: Path, names: tuple[str, ...]) -> int:

@@ -26,18 +26,23 @@ class Regime:
         device: Torch device, for example ``"cpu"`` or ``"cuda:0"``.
         dtype: Torch dtype of weights and activations, by name.
         attention: Attention kernel, as transformers calls it.
+        remote: The host that runs the passes; empty for this machine. The device is then that of
+            the copy here, which unembeds and checks.
     """
 
     device: str = "cpu"
     dtype: str = "float32"
     attention: str = "eager"
+    remote: str = ""
 
     def to_json(self) -> dict[str, str]:
         """What a record keeps."""
-        return {"device": self.device, "dtype": self.dtype, "attention": self.attention}
+        kept = {"device": self.device, "dtype": self.dtype, "attention": self.attention}
+        # Said only where it is so: records and cached readings of local runs know no such key.
+        return {**kept, "remote": self.remote} if self.remote else kept
 
     def __str__(self) -> str:
-        return f"{self.device} {self.dtype} {self.attention}"
+        return " ".join(self.to_json().values())
 
 
 def computed_by() -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from stillwired.engine.reading import Reading, check_finite
 from stillwired.engine.sites import Site
 from stillwired.engine.tracing import Cut, Tracing, Visit
 from stillwired.errors import EngineError
+
+if TYPE_CHECKING:
+    from stillwired.engine.remote import Host
 
 Progress = Callable[[int, int], None]
 """Called after every batch with the tokens done and the tokens in all."""
@@ -73,6 +77,14 @@ class Consumer(Protocol):
         """Take one batch. The reading may hold more sites than were asked for."""
 
 
+def nothing_changed(edit: Edit, prompts: Sequence[int]) -> EngineError:
+    """Say that an edit left its site as it was in some prompts."""
+    return EngineError(
+        f"The edit {edit} changed nothing in prompts {', '.join(map(str, prompts[:8]))}: the "
+        "site is what it was. Give a value that differs, or leave these prompts out."
+    )
+
+
 class Engine:
     """Reads and edits the forward passes of one checkpoint.
 
@@ -80,6 +92,8 @@ class Engine:
 
     Args:
         checkpoint: A loaded model with its tokenizer, anatomy and regime.
+        remote: Where passes run, as for `Tracing`. The checkpoint's own weights stay in use: for
+            the identities, which compare the host's copy with them, and for unembedding.
 
     Attributes:
         checkpoint: The same.
@@ -92,17 +106,21 @@ class Engine:
         EngineError: If the model is not what the regime says, or is in training mode.
     """
 
-    def __init__(self, checkpoint: Loaded) -> None:
+    def __init__(self, checkpoint: Loaded, remote: Host | str | None = None) -> None:
         self.checkpoint = checkpoint
         self.anatomy = checkpoint.anatomy
         self._model = checkpoint.model
         self._check_regime()
-        self._tracing = Tracing(self._model, checkpoint.tokenizer, checkpoint.regime.device)
+        self.tracing = Tracing(self._model, checkpoint.tokenizer, checkpoint.regime.device, remote)
+        if remote is not None:
+            from stillwired.engine.remote import check_regime_there
+
+            check_regime_there(self.tracing, checkpoint.name, checkpoint.regime)
         family = self.anatomy.family
         self._norm = self._model.get_submodule(family.final_norm)
         self._head = self._model.get_submodule(family.unembedding)
         self.self_check: tuple[Identity, ...] = check_identities(
-            self._tracing, self._model, self.anatomy, self.unembed
+            self.tracing, self._model, self.anatomy, self.unembed
         )
         require(self.self_check, self.anatomy)
 
@@ -133,7 +151,9 @@ class Engine:
             progress: Called after every batch with tokens done and tokens in all.
 
         Raises:
-            EngineError: If a prompt or a site does not fit the model, or a state is not finite.
+            EngineError: If a prompt or a site does not fit the model, a state is not finite,
+                or `pad` is asked of a family in which padding changes readings.
+            MissingComponentError: If a layer does not have a site's component.
         """
         return self._run(prompts, (), sites, batch_tokens, pad, progress)
 
@@ -176,6 +196,7 @@ class Engine:
         *,
         batch_tokens: int = 4096,
         pad: bool = False,
+        grad: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[Reading]:
         """Read sites of prompts whose passes are edited on the way.
@@ -189,15 +210,17 @@ class Engine:
             sites: What to read.
             batch_tokens: As in `read`.
             pad: As in `read`.
+            grad: Let gradients flow from the readings to the edits' values.
             progress: As in `read`.
 
         Raises:
             EngineError: As `read`; and if an edit does not fit its site, its value is not
                 finite, or a prompt's site is the same after its edits as before.
+            MissingComponentError: As `read`; and if a site can be read but not edited.
         """
         if not edits:
             raise EngineError("There are no edits to apply. To only look, use `read`.")
-        return self._run(prompts, edits, sites, batch_tokens, pad, progress)
+        return self._run(prompts, edits, sites, batch_tokens, pad, progress, grad)
 
     @torch.no_grad()
     def final_norm(self, states: Tensor) -> Tensor:
@@ -241,22 +264,45 @@ class Engine:
         batch_tokens: int,
         pad: bool,
         progress: Progress | None,
+        grad: bool = False,
     ) -> Iterator[Reading]:
         """Check a call at once, then hand out its batches lazily."""
+        wanted = self.check_call(prompts, edits, sites)
+        if pad and self.anatomy.family.padding is not None:
+            raise EngineError(
+                f"Padded prompts of {self.anatomy.family.name} do not read as they do alone: "
+                f"{self.anatomy.family.padding}. Call without `pad`: prompts of one length run "
+                "together all the same."
+            )
+        batches = plan([len(prompt) for prompt in prompts], batch_tokens, pad=pad)
+        return self._batches(prompts, batches, tuple(edits), wanted, progress, grad)
+
+    def check_call(
+        self, prompts: Sequence[Sequence[int]], edits: Sequence[Edit], sites: Iterable[Site]
+    ) -> tuple[Site, ...]:
+        """Check that prompts, edits and sites fit each other and the model.
+
+        Returns:
+            The sites, each once, in forward order.
+
+        Raises:
+            EngineError: As `edit`.
+        """
         wanted = tuple(sorted(set(sites)))
         if not wanted:
             raise EngineError("There is nothing to read. Name at least one site.")
-        check_prompts(prompts, self.anatomy.vocabulary, self.anatomy.context)
+        check_prompts(prompts, self.anatomy.vocabulary, self.anatomy.context or sys.maxsize)
         lengths = [len(prompt) for prompt in prompts]
         for site in wanted:
             self._check_site(site, lengths, range(len(prompts)))
         for edit in edits:
-            columns = self._columns(edit.site)
+            self._place(edit.site)
+            self.anatomy.require_editable(edit.site.component)
+            columns = self.anatomy.span(edit.site.component, edit.site.head)
             check_edit(edit, len(prompts), columns.stop - columns.start)
             rows = range(len(prompts)) if edit.rows is None else edit.rows
             self._check_site(edit.site, lengths, rows)
-        batches = plan(lengths, batch_tokens, pad=pad)
-        return self._batches(prompts, batches, tuple(edits), wanted, progress)
+        return wanted
 
     def _batches(
         self,
@@ -265,25 +311,26 @@ class Engine:
         edits: tuple[Edit, ...],
         sites: tuple[Site, ...],
         progress: Progress | None,
+        grad: bool,
     ) -> Iterator[Reading]:
         total = sum(len(prompt) for prompt in prompts)
         done = 0
         for rows in batches:
             batch = assemble(prompts, rows)
-            yield self._read_batch(batch, edits, sites)
+            yield self._read_batch(batch, edits, sites, grad)
             done += sum(batch.lengths)
             if progress is not None:
                 progress(done, total)
 
     def _read_batch(
-        self, batch: Batch, edits: tuple[Edit, ...], sites: tuple[Site, ...]
+        self, batch: Batch, edits: tuple[Edit, ...], sites: tuple[Site, ...], grad: bool
     ) -> Reading:
         inputs = dict(batch.inputs)
         asked = [site.position for site in sites if site.component == "logits"]
         if asked and None not in asked:
             # The model unembeds only as far from the right as somebody looks.
             inputs["logits_to_keep"] = max(-position for position in asked if position)
-        walk = self._tracing.walk(inputs, self._visits(batch, edits, sites), batch.mask)
+        walk = self.tracing.walk(inputs, self._visits(batch, edits, sites), batch.mask, grad=grad)
         for number, differs in walk.differs:
             self._require_change(edits[number], batch, differs)
         reading = Reading(list(batch.rows), list(batch.lengths), walk.values)
@@ -294,14 +341,17 @@ class Engine:
         self, batch: Batch, edits: tuple[Edit, ...], sites: tuple[Site, ...]
     ) -> list[Visit[Site]]:
         """Group sites and edits by place, in forward order."""
-        numbered = [(number, edit, self._columns(edit.site)) for number, edit in enumerate(edits)]
+        numbered = [
+            (number, edit, self.anatomy.span(edit.site.component, edit.site.head))
+            for number, edit in enumerate(edits)
+        ]
         order: dict[Place, tuple[int, ...]] = {}
         cuts: dict[Place, list[Cut[Site]]] = {}
         changed: dict[Place, list[tuple[int, Edit, slice]]] = {}
         for site in sites:
             place = self._place(site)
             order.setdefault(place, site.order)
-            columns = self.anatomy.columns(site.head) if site.head is not None else None
+            columns = self.anatomy.part(site.component, site.head)
             cuts.setdefault(place, []).append(Cut(site, site.position, columns))
         for entry in numbered:
             place = self._place(entry[1].site)
@@ -319,15 +369,9 @@ class Engine:
     def _place(self, site: Site) -> Place:
         return self.anatomy.place(site.component, site.layer)
 
-    def _columns(self, site: Site) -> slice:
-        """The part of the place's width that a site covers."""
-        if site.head is not None:
-            return self.anatomy.columns(site.head)
-        return slice(0, self.anatomy.width)
-
     def _check_site(self, site: Site, lengths: Sequence[int], rows: Sequence[int]) -> None:
         self._place(site)
-        self._columns(site)
+        self.anatomy.span(site.component, site.head)
         if site.position is None:
             return
         shortest = min(rows, key=lengths.__getitem__)
@@ -342,10 +386,7 @@ class Engine:
         concerned = [row for row in batch.rows if named is None or row in named]
         same = [row for row, moved in zip(concerned, differs.tolist(), strict=True) if not moved]
         if same:
-            raise EngineError(
-                f"The edit {edit} changed nothing in prompts {', '.join(map(str, same[:8]))}: the "
-                "site is what it was. Give a value that differs, or leave these prompts out."
-            )
+            raise nothing_changed(edit, same)
 
     def _capped(self, logits: Tensor) -> Tensor:
         cap = self.anatomy.softcap
@@ -363,7 +404,7 @@ class Engine:
                 f"{self.checkpoint.name} is in training mode, so dropout would change every "
                 "reading. Call .eval() on the model."
             )
-        check_kernel(model.config.model_type, regime.attention)
+        check_kernel(model.config, regime.attention)
         kernel = getattr(model.config, "_attn_implementation", regime.attention)
         parameter = next(model.parameters())
         found = {

@@ -8,8 +8,9 @@ damaged on purpose.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from stillwired.checkpoints.anatomy import Anatomy, Place
+from stillwired.engine.mixer_identities import (
+    States,
+    distance,
+    larger,
+    mixer_identities,
+    mixer_places,
+)
 from stillwired.engine.tracing import Cut, Tracing, Visit
 from stillwired.errors import AnatomyError
 
@@ -69,6 +77,7 @@ def check_identities(
     ids = torch.tensor([[(7919 * k + 13) % anatomy.vocabulary for k in range(CHECK_LENGTH)]])
     visits = [Visit(place, (Cut(key),)) for key, place in _places(anatomy)]
     states = tracing.walk({"input_ids": ids, "use_cache": False}, visits).values
+    family = anatomy.family
     device = states["in", 0].device
     with torch.no_grad():
         differences = {
@@ -76,18 +85,29 @@ def check_identities(
                 model, anatomy, states, ids.to(device)
             ),
             "output of a block = input of the next": _chain(anatomy, states),
-            "output of a block = input + attention + mlp": _block(anatomy, states),
-            "input of the mlp = its norm of the residual": _mlp_input(model, anatomy, states),
-            "sum of projected heads = attention output": _heads(model, anatomy, states),
-            "norm of the last residual = final state": _distance(
-                _module(model, anatomy.family.final_norm)(states["out", anatomy.layers - 1]),
+            f"output of a block = input + {_branches(anatomy)}": _block(anatomy, states),
+        }
+        if family.mlp is not None:
+            read = "the residual" if family.mlp_norm is None else "its norm of the residual"
+            differences[f"input of the mlp = {read}"] = _mlp_input(model, anatomy, states)
+        if "attention" in _kinds(anatomy):
+            differences["sum of projected heads = attention output"] = _heads(
+                model, anatomy, states
+            )
+        if family.mixer is not None:
+            differences |= mixer_identities(model, anatomy, family.mixer, states)
+        differences |= {
+            "norm of the last residual = final state": distance(
+                model.get_submodule(family.final_norm)(states["out", anatomy.layers - 1]),
                 states["final"],
             ),
-            "unembedded final state = logits": _distance(
-                unembed(states["final"]), states["logits"]
+            # Some families return logits in a precision of their own.
+            "unembedded final state = logits": distance(
+                unembed(states["final"]).to(states["logits"].dtype), states["logits"]
             ),
         }
-    tolerance = TOLERANCES[states["final"].dtype]
+    # A residual may be kept in a finer precision than the model computes in.
+    tolerance = TOLERANCES[next(model.parameters()).dtype]
     return tuple(Identity(name, value, tolerance) for name, value in differences.items())
 
 
@@ -106,70 +126,96 @@ def require(identities: tuple[Identity, ...], anatomy: Anatomy) -> None:
         )
 
 
+def _kinds(anatomy: Anatomy) -> list[str]:
+    """Return what the model's blocks mix positions with."""
+    return sorted({anatomy.kind(layer) for layer in range(anatomy.layers)})
+
+
+def _branches(anatomy: Anatomy) -> str:
+    """Name what blocks add to the residual."""
+    mixes = " or ".join(_kinds(anatomy))
+    return mixes if anatomy.family.mlp is None else f"{mixes} + mlp"
+
+
 def _places(anatomy: Anatomy) -> list[tuple[Hashable, Place]]:
     """List what the identities need, in forward order."""
     family = anatomy.family
     places: list[tuple[Hashable, Place]] = []
     for layer in range(anatomy.layers):
         block = anatomy.within(layer, "")
-        places += [
-            (("in", layer), Place(block, "input", family.layer_call)),
-            (("heads", layer), anatomy.place("head", layer)),
-            (
-                ("projected", layer),
-                Place(anatomy.within(layer, family.attention), "output", family.attention_out),
-            ),
-        ]
-        if family.attention_added != family.attention:
-            places.append((("attention", layer), anatomy.place("attention", layer)))
-        places += [
-            (
-                ("mlp in", layer),
-                Place(anatomy.within(layer, family.mlp), "input", "positional"),
-            ),
-            (("mlp", layer), anatomy.place("mlp", layer)),
-            (("out", layer), anatomy.place("residual", layer)),
-        ]
+        places.append((("in", layer), Place(block, "input", family.layer_call)))
+        if anatomy.kind(layer) == "mixer":
+            places += mixer_places(anatomy, layer)
+        else:
+            places += _attention_places(anatomy, layer)
+        if family.mlp is not None:
+            read = Place(
+                anatomy.within(layer, family.mlp), "input", "positional", flat=family.mlp_flat
+            )
+            places += [(("mlp in", layer), read), (("mlp", layer), anatomy.place("mlp", layer))]
+        places.append((("out", layer), anatomy.place("residual", layer)))
     return [*places, ("final", anatomy.place("final")), ("logits", anatomy.place("logits"))]
 
 
-States = Mapping[Any, Tensor]
+def _attention_places(anatomy: Anatomy, layer: int) -> list[tuple[Hashable, Place]]:
+    """List what the identities need of a block's attention."""
+    family = anatomy.family
+    added = anatomy.place("attention", layer)
+    places: list[tuple[Hashable, Place]] = [(("heads", layer), anatomy.place("head", layer))]
+    if family.attention_added == family.attention or family.adds_residual:
+        return [*places, (("projected", layer), added)]
+    # The heads sum up to what the attention module returns, before the norm behind it.
+    module = Place(anatomy.within(layer, str(family.attention)), "output", family.attention_out)
+    return [*places, (("projected", layer), module), (("attention", layer), added)]
 
 
 def _embedding(model: Any, anatomy: Anatomy, states: States, ids: Tensor) -> float:
     family = anatomy.family
-    weight = _module(model, family.embedding).weight
+    weight = model.get_submodule(family.embedding).weight
     expected = functional.embedding(ids, weight)
     if anatomy.embedding_scale != 1.0:
         expected = expected * torch.tensor(anatomy.embedding_scale).to(weight)
+    if family.embedding_norm is not None:
+        expected = model.get_submodule(family.embedding_norm)(expected)
     if family.position_embedding is not None:
-        expected = expected + _module(model, family.position_embedding).weight[: ids.shape[1]]
-    return _distance(states["in", 0], expected)
+        first = family.position_offset
+        rows = model.get_submodule(family.position_embedding).weight
+        expected = expected + rows[first : first + ids.shape[1]]
+    return distance(states["in", 0], expected)
 
 
 def _chain(anatomy: Anatomy, states: States) -> float:
     return max(
         (
-            _distance(states["in", layer + 1], states["out", layer])
+            distance(states["in", layer + 1], states["out", layer])
             for layer in range(anatomy.layers - 1)
         ),
         default=0.0,
     )
 
 
-def _attention(states: States, layer: int) -> Tensor:
-    """What attention adds: after its own norm where the family has one."""
+def _mixed(states: States, layer: int) -> Tensor:
+    """What attention or the mixer adds: after its own norm where the family has one."""
+    if ("mixer", layer) in states:
+        return states["mixer", layer]
     return states.get(("attention", layer), states["projected", layer])
 
 
 def _block(anatomy: Anatomy, states: States) -> float:
-    return max(
-        _distance(
-            states["in", layer] + _attention(states, layer) + states["mlp", layer],
-            states["out", layer],
-        )
-        for layer in range(anatomy.layers)
-    )
+    worst = 0.0
+    for layer in range(anatomy.layers):
+        residual = states["in", layer]
+        if anatomy.family.residual_float32:
+            residual = residual.float()
+        parts = [residual, _mixed(states, layer)]
+        if anatomy.family.mlp is not None:
+            parts.append(states["mlp", layer])
+        if any(part.shape != parts[0].shape for part in parts):
+            return math.inf
+        # Summed in the order in which blocks sum, so that rounding is theirs.
+        summed = functools.reduce(torch.add, parts)
+        worst = larger(worst, distance(summed, states["out", layer]))
+    return worst
 
 
 def _mlp_input(model: Any, anatomy: Anatomy, states: States) -> float:
@@ -177,44 +223,34 @@ def _mlp_input(model: Any, anatomy: Anatomy, states: States) -> float:
     for layer in range(anatomy.layers):
         read = states["in", layer]
         if not anatomy.parallel:
-            read = read + _attention(states, layer)
-        norm = _module(model, anatomy.within(layer, anatomy.family.mlp_norm))
-        worst = _larger(worst, _distance(norm(read), states["mlp in", layer]))
+            mixed = _mixed(states, layer)
+            if mixed.shape != read.shape:
+                return math.inf
+            read = read + mixed
+        if anatomy.family.mlp_norm is not None:
+            read = model.get_submodule(anatomy.within(layer, anatomy.family.mlp_norm))(read)
+        worst = larger(worst, distance(read, states["mlp in", layer]))
     return worst
 
 
 def _heads(model: Any, anatomy: Anatomy, states: States) -> float:
     worst = 0.0
     for layer in range(anatomy.layers):
-        projection = _module(model, anatomy.within(layer, anatomy.family.projection))
-        weight = projection.weight.float()
+        if anatomy.kind(layer) != "attention":
+            continue
+        projection = model.get_submodule(anatomy.within(layer, str(anatomy.family.projection)))
+        exact = torch.promote_types(projection.weight.dtype, torch.float32)
+        weight = projection.weight.to(exact)
         weight = weight if anatomy.family.projection_kind == "conv1d" else weight.T
-        heads = states["heads", layer].float()
+        heads = states["heads", layer].to(exact)
         inner = anatomy.heads * anatomy.head_dim
         if heads.shape[-1] != inner or tuple(weight.shape) != (inner, anatomy.width):
             return math.inf
-        summed = torch.zeros_like(states["projected", layer], dtype=torch.float32)
+        summed = torch.zeros_like(states["projected", layer], dtype=exact)
         for number in range(anatomy.heads):
             columns = anatomy.columns(number)
             summed += heads[..., columns] @ weight[columns]
         if projection.bias is not None:
             summed += projection.bias
-        worst = _larger(worst, _distance(summed, states["projected", layer]))
+        worst = larger(worst, distance(summed, states["projected", layer]))
     return worst
-
-
-def _module(model: Any, path: str) -> Any:
-    return model.get_submodule(path)
-
-
-def _larger(a: float, b: float) -> float:
-    """The larger of two distances, NaN if either is."""
-    return b if not b <= a else a
-
-
-def _distance(found: Tensor, expected: Tensor) -> float:
-    """Largest distance of two states' vectors, relative to the expected one's length."""
-    exact = torch.promote_types(expected.dtype, torch.float32)
-    found, expected = found.to(exact), expected.to(exact)
-    length = expected.norm(dim=-1).clamp(min=torch.finfo(exact).tiny)
-    return float(((found - expected).norm(dim=-1) / length).max())

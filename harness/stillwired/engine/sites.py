@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from stillwired.checkpoints.family import LAYERED
 from stillwired.errors import EngineError
-
-LAYERED = ("head", "attention", "mlp", "residual")
-"""Components of a block, in the order in which a forward pass reaches them."""
 
 _BEFORE, _AFTER = ("embedding",), ("final", "logits")
 
@@ -21,8 +19,9 @@ class Site:
     in the order in which a forward pass reaches them.
 
     Attributes:
-        component: ``embedding``, ``head``, ``attention``, ``mlp``, ``residual``, ``final``
-            or ``logits``.
+        component: ``embedding``, ``final``, ``logits``, or one of the components of a block:
+            ``head``, ``attention``, ``mlp``, ``residual``, and in a state-space mixer
+            ``gate``, ``convolution``, ``state``, ``gated``, ``mixer``.
         layer: Block number, counted from 0; None for the components outside the blocks.
         head: Query head, counted from 0; None for every component but ``head``.
         position: Counted from the right, -1 for the last token; None for every position.
@@ -99,6 +98,31 @@ def attention(layer: int, position: int | None = None) -> Site:
 def mlp(layer: int, position: int | None = None) -> Site:
     """Return the site of what a block's MLP adds to the residual."""
     return Site("mlp", layer, position=position)
+
+
+def mixer(layer: int, position: int | None = None) -> Site:
+    """Return the site of what a block's state-space mixer adds to the residual."""
+    return Site("mixer", layer, position=position)
+
+
+def gate(layer: int, position: int | None = None) -> Site:
+    """Return the site of a mixer's gate, before its activation."""
+    return Site("gate", layer, position=position)
+
+
+def convolution(layer: int, position: int | None = None) -> Site:
+    """Return the site of a mixer's convolution, after its activation."""
+    return Site("convolution", layer, position=position)
+
+
+def state(layer: int, position: int | None = None) -> Site:
+    """Return the site of the output of a mixer's state-space model, before the gate."""
+    return Site("state", layer, position=position)
+
+
+def gated(layer: int, position: int | None = None) -> Site:
+    """Return the site of what a mixer's output projection reads."""
+    return Site("gated", layer, position=position)
 
 
 def head(layer: int, number: int, position: int | None = None) -> Site:

@@ -1,4 +1,4 @@
-"""The one module that knows nnsight: a walk through a forward pass, place by place.
+"""The module that knows nnsight (`remote` adds hosts): a walk through a pass, place by place.
 
 A walk is plain data in (`Visit`) and plain data out (`Walk`); what happens inside of the
 traced block is `_walk`, which visits the places in the order in which the model reaches
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ from nnsight.intervention.interleaver import (  # noqa: E402
     EarlyStopException,
     OutOfOrderError,
 )
+
+if TYPE_CHECKING:
+    from stillwired.engine.remote import Host
 
 if _FIRST and hasattr(object, "save"):
     # nnsight hangs a `save` method on every object of the process. We use the function, so
@@ -62,7 +65,6 @@ class Cut(Generic[K]):
 
     def of(self, state: Tensor, mask: Tensor | None) -> Tensor:
         """Cut a state, so that the result keeps no larger tensor alive than it must."""
-        state = state.detach()
         part = state if self.columns is None else state[..., self.columns]
         if self.position is not None:
             return part[:, self.position].clone()
@@ -103,41 +105,80 @@ class Tracing:
         tokenizer: Its tokenizer, which nnsight insists on.
         device: Where the model lives. Named, because the pipeline underneath would
             otherwise move the model to the first accelerator that it finds.
+        remote: Where the passes run: here (None), on a host, or rehearsed (``"local"``): sent
+            and run as on a host, but in this process.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, device: str) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, device: str, remote: Host | str | None = None
+    ) -> None:
         padding = tokenizer.padding_side, tokenizer.pad_token
         self._traced = TransformersModel(
             model, tokenizer=tokenizer, task="text-generation", device=device
         )
         # nnsight sets the tokenizer up for padding, which is done in `batching` instead.
         tokenizer.padding_side, tokenizer.pad_token = padding
+        self.remote = remote
+        self._where: dict[str, Any] = {}
+        if remote is not None:
+            from stillwired.engine.remote import where
 
-    @torch.no_grad()
+            self._where = where(self._traced, remote)
+
     def walk(
-        self, inputs: Mapping[str, Any], visits: Sequence[Visit[K]], mask: Tensor | None = None
+        self,
+        inputs: Mapping[str, Any],
+        visits: Sequence[Visit[K]],
+        mask: Tensor | None = None,
+        *,
+        grad: bool = False,
     ) -> Walk[K]:
         """Run one forward pass and visit places on its way.
 
         The pass ends at the last visit, so that nothing is computed that nobody reads:
-        neither later blocks nor, unless the logits are visited, the unembedding. Gradients
-        are off, and the tensors are ordinary ones, so that a later fit may use them.
+        neither later blocks nor, unless the logits are visited, the unembedding.
 
         Args:
             inputs: Arguments of the model's forward.
             visits: Places in forward order.
             mask: True at the prompts' own tokens [rows, positions]; cuts of every position
                 are zero elsewhere. None without padding.
+            grad: Let gradients flow from the values to those of the changes. Otherwise the
+                values are ordinary tensors, so that a later fit may use them.
 
         Raises:
             EngineError: If a place was passed before it was asked for, or never reached.
         """
+        with torch.set_grad_enabled(grad):
+            found = self.run(inputs, _walk, visits, mask, inputs["input_ids"].shape[0])
+        keys = [cut.key for visit in visits for cut in visit.cuts]
+        values = dict(zip(keys, found["values"], strict=True))
+        return Walk(values, dict(zip(keys, found["totals"], strict=True)), found["differs"])
+
+    def run(self, inputs: Mapping[str, Any], body: Callable[..., Any], *given: Any) -> Any:
+        """Run one forward pass with a function that works in step with it, and end it there.
+
+        Args:
+            inputs: Arguments of the model's forward.
+            body: Called inside of the trace with the traced model and what is given; it
+                visits places in forward order, and what it returns is brought back. To run
+                remotely, it returns plain Python and tensors.
+            given: Plain data for `body`.
+
+        Raises:
+            EngineError: If a place was passed before it was asked for, or never reached; if a
+                remote pass fails, or is asked for gradients.
+        """
+        if self.remote is not None and torch.is_grad_enabled():
+            raise EngineError(
+                "Gradients do not come back from a remote pass. Fit where the weights are: build "
+                "the engine without `remote`."
+            )
         model = self._traced
-        stops = [(_envoy(model, visit.place.path), visit) for visit in visits]
         stop = EarlyStopException()
         try:
-            with model.trace(**inputs):
-                found = nnsight.save(_walk(stops, mask))
+            with model.trace(**inputs, **self._where):
+                found = nnsight.save(body(model, *given))
                 raise stop  # ends the pass here; nnsight swallows it
         except OutOfOrderError as error:
             raise EngineError(
@@ -145,44 +186,78 @@ class Tracing:
                 "Sites are visited in forward order, so the anatomy of this family names a "
                 "module in the wrong place; correct stillwired/checkpoints/families.py."
             ) from None
+        except Exception as error:
+            if self.remote is None:
+                raise
+            # Whatever went wrong there or on the way there; a server's errors are only words.
+            raise EngineError(
+                f"A pass failed at {getattr(self.remote, 'url', 'the rehearsal')}, so nothing was "
+                f"read: {type(error).__name__}: {error}. Check that the host runs this model, or "
+                "measure without it."
+            ) from error
         finally:
             # `tracer.stop()` would raise the same, but out of our hands: through its traceback
             # and context the exception holds the frames of the whole pass in a cycle, and with
             # them the batch, until Python happens to look for cycles.
             stop.__traceback__ = stop.__context__ = None
             stop.__dict__.clear()
-        walked: Walk[K] = found
-        return walked
+        if self.remote is None:
+            return found
+        from stillwired.engine.remote import detached
+
+        return detached(found)
 
 
-def _walk(stops: Sequence[tuple[Any, Visit[K]]], mask: Tensor | None) -> Walk[K]:
-    """Visit places in turn; runs inside of a trace, in step with the model."""
-    walk: Walk[K] = Walk()
-    for envoy, visit in stops:
-        state = _read(envoy, visit.place)
+def _walk(
+    model: Any, visits: Sequence[Visit[Any]], mask: Tensor | None, rows: int
+) -> dict[str, list[Any]]:
+    """Visit places in turn; runs inside of a trace, in step with the model.
+
+    Returns:
+        ``values`` and ``totals`` in the order of the visits' cuts, and ``differs``.
+    """
+    found: dict[str, list[Any]] = {"values": [], "totals": [], "differs": []}
+    for visit in visits:
+        envoy = envoy_at(model, visit.place.path)
+        state = read_place(envoy, visit.place, rows)
         if visit.changes:
             before = state
             state = before.clone()
             for change in visit.changes:
                 change.apply(state)
-            _write(envoy, visit.place, state)
+            write_place(envoy, visit.place, state)
             # What counts is what the model goes on with, so the place is read again.
-            state = _read(envoy, visit.place)
+            state = read_place(envoy, visit.place, rows)
             for change in visit.changes:
-                walk.differs.append((change.number, change.differs(before, state)))
+                found["differs"].append((change.number, change.differs(before, state)))
+        if visit.place.overwritten:
+            state = state.clone()
         for cut in visit.cuts:
             value = cut.of(state, mask)
-            walk.values[cut.key] = value
-            walk.totals[cut.key] = total(value)
-    return walk
+            found["values"].append(value)
+            found["totals"].append(total(value.detach()))
+    return found
 
 
-def _envoy(model: Any, path: str) -> Any:
+def envoy_at(model: Any, path: str) -> Any:
+    """Return what stands for a module in a trace; the empty path is the model itself."""
     return model.get(path) if path else model
 
 
-def _read(envoy: Any, place: Place) -> Tensor:
-    """Read the state at a place, packed as its anatomy says and not otherwise."""
+def read_place(envoy: Any, place: Place, rows: int = 1) -> Tensor:
+    """Read the state at a place, packed as its anatomy says and not otherwise.
+
+    Args:
+        envoy: What stands for the place's module in the trace.
+        place: The place.
+        rows: Rows of the pass; a flat place does not know them itself.
+
+    Returns:
+        The state [rows, positions, width].
+
+    Raises:
+        AnatomyError: If the value is packed otherwise.
+    """
     value: Any = None
     if place.form in ("positional", "keyword"):
         args, kwargs = envoy.inputs
@@ -198,6 +273,8 @@ def _read(envoy: Any, place: Place) -> Tensor:
             value = output[0]
         elif place.form == "tensor":
             value = output
+    if place.flat and isinstance(value, Tensor) and value.dim() == 2:
+        value = value.view(rows, -1, value.shape[-1])
     if not isinstance(value, Tensor) or value.dim() != 3:
         raise AnatomyError(
             f"The {place.side} of {place.path} is not the {place.form} that its family's entry "
@@ -206,8 +283,10 @@ def _read(envoy: Any, place: Place) -> Tensor:
     return value
 
 
-def _write(envoy: Any, place: Place, state: Tensor) -> None:
+def write_place(envoy: Any, place: Place, state: Tensor) -> None:
     """Replace the state at a place, packed as it was."""
+    if place.flat:
+        state = state.flatten(0, 1)
     if place.form in ("positional", "keyword"):
         args, kwargs = envoy.inputs
         if place.form == "positional":

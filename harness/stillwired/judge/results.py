@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from stillwired.errors import ClaimError
 from stillwired.judge.claims import Json, Value
@@ -38,6 +38,35 @@ class InstrumentCheck:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a cell is decided without a measurement.
+
+    Attributes:
+        kind: The kind of check that did not pass: ``instrument`` where the measurement cannot
+            be trusted, ``ability`` where the model lacks what the finding is about.
+        name: What was checked.
+        detail: A sentence that a person can act on; it becomes the verdict's reason.
+    """
+
+    kind: Literal["instrument", "ability"]
+    name: str
+    detail: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("instrument", "ability"):
+            raise ClaimError(
+                f"An obstacle cannot be of the kind {self.kind!r}. Write 'instrument' or 'ability'."
+            )
+        if not self.detail.strip():
+            raise ClaimError(f"The obstacle {self.name!r} gives no reason. Say it in a sentence.")
+
+    @property
+    def word(self) -> Word:
+        """What the cell becomes."""
+        return Word.BROKEN if self.kind == "instrument" else Word.NOT_APPLICABLE
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """Everything that one cell is judged from.
@@ -51,6 +80,7 @@ class Evidence:
             done; each replaces the arm of the same name, one arm of a difference or both.
             With them the claim must not hold. Optional: without them the judge shifts the
             difference.
+        obstacle: Why there is nothing else: what kept the cell from being measured.
     """
 
     arms: Mapping[str, Arm]
@@ -58,6 +88,15 @@ class Evidence:
     ability: Mapping[str, Outcome] = field(default_factory=dict)
     instrument: tuple[InstrumentCheck, ...] = ()
     planted: Mapping[str, Arm] = field(default_factory=dict)
+    obstacle: Obstacle | None = None
+
+    def __post_init__(self) -> None:
+        measured = self.arms or self.null or self.ability or self.instrument or self.planted
+        if self.obstacle is not None and measured:
+            raise ClaimError(
+                f"Evidence holds outcomes or checks and an obstacle ({self.obstacle.name}) that "
+                "kept it from being measured. Hand over one or the other."
+            )
 
 
 @dataclass(frozen=True)

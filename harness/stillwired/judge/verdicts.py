@@ -1,4 +1,4 @@
-"""One cell's verdict from its claim and its evidence; rules 1 to 5 of ``docs/judging.md``."""
+"""One cell's verdict from its claim and its evidence; rules 0 to 5 of ``docs/judging.md``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,6 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
         ClaimError: If the evidence does not fit the declaration. A declared check without
             evidence is an error, never skipped.
     """
-    _check_evidence(claim, evidence)
     start = Verdict(
         claim=claim.id,
         version=claim.version,
@@ -64,6 +63,11 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
         primary=claim.is_primary(params),
         verdict=Word.HOLDS,
     )
+    obstacle = evidence.obstacle
+    if obstacle is not None:
+        check = CheckResult(obstacle.kind, obstacle.name, False, obstacle.detail)
+        return replace(start, verdict=obstacle.word, reason=obstacle.detail, checks=(check,))
+    _check_evidence(claim, evidence)
     checks = [CheckResult("instrument", c.name, c.passed, c.detail) for c in evidence.instrument]
     failed = [check for check in evidence.instrument if not check.passed]
     if failed:

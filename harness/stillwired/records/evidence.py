@@ -55,13 +55,16 @@ def evidence_to_json(evidence: Evidence) -> tuple[Json, dict[str, Outcome]]:
     def arms_to_json(arms: Mapping[str, Arm]) -> Json:
         return {name: arm_to_json(arm) for name, arm in arms.items()}
 
-    return {
+    data: Json = {
         "arms": arms_to_json(evidence.arms),
         "null": arms_to_json(evidence.null),
         "planted": arms_to_json(evidence.planted),
         "ability": arms_to_json(evidence.ability),
         "instrument": [asdict(check) for check in evidence.instrument],
-    }, outcomes
+    }
+    if evidence.obstacle is not None:
+        data["obstacle"] = asdict(evidence.obstacle)
+    return data, outcomes
 
 
 def evidence_from_json(data: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Evidence:
@@ -70,7 +73,7 @@ def evidence_from_json(data: Mapping[str, Any], outcomes: Mapping[str, Outcome])
     Raises:
         RecordError: If it names an outcome that is not there.
     """
-    from stillwired.judge.results import Evidence, InstrumentCheck
+    from stillwired.judge.results import Evidence, InstrumentCheck, Obstacle
 
     def outcome(name: str) -> Outcome:
         try:
@@ -95,6 +98,7 @@ def evidence_from_json(data: Mapping[str, Any], outcomes: Mapping[str, Outcome])
         planted=arms("planted"),
         ability={name: outcome(member) for name, member in data["ability"].items()},
         instrument=tuple(InstrumentCheck(**check) for check in data["instrument"]),
+        obstacle=Obstacle(**data["obstacle"]) if "obstacle" in data else None,
     )
 
 

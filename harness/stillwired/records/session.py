@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stillwired.errors import ClaimError
+from stillwired.errors import ClaimError, MismatchError, MissingComponentError
 from stillwired.options import RunOptions, check_layers, model_ids
 from stillwired.records.record import RunFacts
 from stillwired.records.run import RunFolder
@@ -16,7 +16,7 @@ from stillwired.settings import Settings
 
 if TYPE_CHECKING:
     from stillwired.judge.claims import Claim
-    from stillwired.judge.results import Evidence, InstrumentCheck, Verdict
+    from stillwired.judge.results import Evidence, InstrumentCheck, Obstacle, Verdict
     from stillwired.outcomes import Arm, Outcome
     from stillwired.records.expected import Expectations
 
@@ -105,6 +105,19 @@ def check_cells(cells: Mapping[str, CellId]) -> None:
             raise ClaimError(
                 f"{other} and {test} both judge {cell.key}. Parametrise them apart, or remove one."
             )
+
+
+def obstacle_of(error: BaseException) -> Obstacle | None:
+    """Return what an error says about a measurement; None if it says nothing, as most do."""
+    from stillwired.judge.results import Obstacle
+
+    # A reason is one sentence in tables and reports, however the message was laid out.
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MismatchError):
+        return Obstacle("instrument", "repeated another way", message)
+    if isinstance(error, MissingComponentError):
+        return Obstacle("ability", "parts of the model", message)
+    return None
 
 
 @dataclass
@@ -237,6 +250,7 @@ class Run:
                 "device": settings.device,
                 "dtype": settings.dtype,
                 "attention": settings.attention,
+                **({"remote": settings.remote} if settings.remote else {}),
             },
             checkpoints=self.folder.notes("checkpoint"),
             started=self.started,
@@ -279,6 +293,20 @@ class Judge:
         """
         from stillwired.judge.results import Evidence
 
+        return self._judge(Evidence(arms, null or {}, ability or {}, tuple(checks), planted or {}))
+
+    def unmeasured(self, obstacle: Obstacle) -> Verdict:
+        """Judge a cell that could not be measured, and keep it like any other.
+
+        Raises:
+            ClaimError: If the test carries no claim, or has judged before.
+            RecordError: If the cell cannot be kept.
+        """
+        from stillwired.judge.results import Evidence
+
+        return self._judge(Evidence({}, obstacle=obstacle))
+
+    def _judge(self, evidence: Evidence) -> Verdict:
         if self._cell is None:
             raise ClaimError(
                 f"{self._test} judges, but carries no claim. "
@@ -288,6 +316,5 @@ class Judge:
             raise ClaimError(
                 f"{self._test} judges twice. A test stands for one cell; parametrise it."
             )
-        evidence = Evidence(arms, null or {}, ability or {}, tuple(checks), planted or {})
         self.verdict = self._run.judge(self._cell, evidence, self._started)
         return self.verdict

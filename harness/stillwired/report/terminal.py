@@ -88,6 +88,13 @@ class _Cells:
     primary: bool
 
 
+def _blocks(known: Mapping[str, Any]) -> str:
+    """Name the size of a checkpoint by its blocks, and their heads where they have attention."""
+    if known.get("heads"):
+        return f"{known['layers']} × {known['heads']} heads"
+    return f"{known['layers']} blocks without attention" if known.get("layers") else ""
+
+
 def title(checkpoint: Mapping[str, Any] | None, profile: str, seed: int, width: int) -> list[str]:
     """Return what says which checkpoint was judged, how, and from which draws.
 
@@ -96,12 +103,14 @@ def title(checkpoint: Mapping[str, Any] | None, profile: str, seed: int, width: 
     known = checkpoint or {}
     regime = known.get("regime", {})
     name = known.get("name") or "no checkpoint"
-    how = (regime.get("device", ""), dtype(regime.get("dtype", "")), regime.get("attention", ""))
+    how = [regime.get("device", ""), dtype(regime.get("dtype", "")), regime.get("attention", "")]
+    if regime.get("remote"):
+        how.append(f"at {regime['remote']}")
     run = [" ".join(how).strip() if known.get("name") else "", profile, f"seed {seed}"]
     about = [
         str(known["origin"]) if known.get("origin") else "",
         f"sha256 {str(known['digest'])[:8]}…" if known.get("digest") else "",
-        f"{known['layers']} × {known['heads']} heads" if known.get("heads") else "",
+        _blocks(known),
     ]
     inner = [part for part in about if part]
     one = GAP.join(
@@ -133,7 +142,7 @@ def table(rows: Sequence[Row], width: int, *, ascii_only: bool = False) -> list[
 
     The columns are aligned; where they do not fit, the published value goes first, then the
     rows of a claim stand beneath its name. Reasons follow the verdict if the line has room,
-    otherwise they stand wrapped below.
+    otherwise they stand wrapped below, once if several cells in a row share one.
     """
     if not rows:
         return []
@@ -157,23 +166,26 @@ def table(rows: Sequence[Row], width: int, *, ascii_only: bool = False) -> list[
     titles = dict(zip(_FIELDS, names, strict=True))
     head = GAP.join(_fill(titles[field], widths[field], field) for field in columns)
     lines: list[Line] = [[Span((lead + head).rstrip(), "bold")]]
-    above = ""
+    above = said = ""
     for row in cells:
         if stacked and row.claim != above:
             lines.append([Span(row.claim)])
         above = row.claim
+        # What a shared fixture ran into would otherwise fill the page, once per cell.
+        again, said = row.reason == said != "", row.reason
         line: Line = [Span(lead)] if stacked else []
         for field in columns[:-1]:
             style = "bold" if field == columns[0] and row.primary and marked else ""
             line.append(Span(_fill(getattr(row, field), widths[field], field) + GAP, style))
         line.append(Span(row.verdict, row.style))
         used = sum(width_of(span.text) for span in line)
-        if row.reason and used + len(GAP) + width_of(row.reason) <= width:
-            lines.append([*line, Span(GAP + row.reason, "light")])
+        room = width - used - len(GAP)
+        reason = "(as above)" if again and width_of(row.reason) > room else row.reason
+        if reason and width_of(reason) <= room:
+            lines.append([*line, Span(GAP + reason, "light")])
             continue
         lines.append(line)
-        below = wrap(row.reason, width, INDENT + len(lead))
-        lines += [[Span(text, "light")] for text in below]
+        lines += [[Span(text, "light")] for text in wrap(reason, width, INDENT + len(lead))]
     if marked and any(row.primary for row in cells):
         lines.append([Span("* primary cell: these alone decide the exit code", "light")])
     return lines
@@ -267,7 +279,8 @@ def message(declaration: Mapping[str, Any], verdict: Verdict) -> str:
     lines += [
         f"  {check.kind:<11}  {check.name}: {check.detail or 'not passed'}"
         for check in verdict.checks
-        if check.passed is not True
+        # What already stands in full at the top is not said twice.
+        if check.passed is not True and check.detail != verdict.reason
     ]
     return "\n".join(lines)
 

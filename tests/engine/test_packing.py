@@ -1,0 +1,119 @@
+"""Packs against the sentences that define them, cell by cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillwired.engine.packing import fill_packs, lay_out, may_attend
+from stillwired.engine.reach import Branch, Group
+
+BLOCKS, LENGTH = 4, 6
+
+
+@st.composite
+def groups(draw, most=3):
+    """Groups with trunks and branches of any shape that arithmetic allows, and their prompts."""
+    found, prompts = [], []
+    for _ in range(draw(st.integers(1, most))):
+        trunk = draw(st.integers(0, LENGTH))
+        head = draw(st.lists(st.integers(0, 9), min_size=trunk, max_size=trunk))
+        branches = []
+        for _ in range(draw(st.integers(1, 4))):
+            own = LENGTH - trunk
+            tail = draw(st.lists(st.integers(0, 9), min_size=own, max_size=own))
+            some = draw(st.sets(st.integers(0, trunk - 1))) if trunk else set()
+            positions = np.array([*sorted(some), *range(trunk, LENGTH)], dtype=np.int64)
+            levels = [draw(st.integers(0, BLOCKS)) for _ in some] + [0] * own
+            branches.append(Branch(len(prompts), positions, np.array(levels, dtype=np.int64)))
+            prompts.append(head + tail)
+        found.append(Group(trunk, (), tuple(branches)))
+    return found, prompts
+
+
+def whole(found, prompts):
+    return lay_out([slot for slots in fill_packs(found, 10**6) for slot in slots], prompts)
+
+
+@given(groups(), st.integers(0, BLOCKS - 1), st.one_of(st.none(), st.integers(1, LENGTH)))
+def test_a_cell_attends_to_its_own_prompt_as_it_is_at_that_block(made, block, window):
+    pack = whole(*made)
+    layout, size = pack.layout, pack.size(block)
+    seen = may_attend(layout, size, block, window).numpy()
+    branch, slot = layout.branches.numpy(), layout.slots.numpy()
+    position, level = layout.positions.numpy(), layout.levels.numpy()
+    trunk = len(pack.prompts)
+    assert (level[:size] <= block).all()
+    assert (level[size:] > block).all()
+    for i in range(size):
+        allowed = set()
+        for at in range(position[i] + 1):
+            if window is not None and position[i] - at >= window:
+                continue
+            own = [
+                j
+                for j in range(size)
+                if branch[i] != trunk and branch[j] == branch[i] and position[j] == at
+            ]
+            shared = [
+                j
+                for j in range(size)
+                if branch[j] == trunk and slot[j] == slot[i] and position[j] == at
+            ]
+            allowed.update(own or shared)
+        assert set(np.flatnonzero(seen[i])) == allowed
+
+
+@given(groups(), st.integers(0, BLOCKS))
+def test_a_position_is_stood_for_by_its_own_cell_once_that_has_entered(made, level):
+    found, prompts = made
+    pack = whole(found, prompts)
+    branches = [branch for group in found for branch in group.branches]
+    for number, branch in enumerate(branches):
+        for at in range(LENGTH):
+            own = dict(zip(branch.positions.tolist(), branch.levels.tolist(), strict=True))
+            (cell,) = pack.cells(np.array([number]), np.array([at]), level)
+            parted = at in own and own[at] <= level
+            assert int(pack.layout.positions[cell]) == at
+            assert int(pack.tokens[cell]) == prompts[branch.prompt][at]
+            assert int(pack.layout.branches[cell]) == (number if parted else len(branches))
+            mine = pack.own_cells(number, at, level)
+            assert mine.tolist() == ([cell] if parted else [])
+    inside = pack.layout.levels > 0
+    sources = torch.from_numpy(pack.sources)[inside]
+    assert torch.equal(pack.layout.positions[sources], pack.layout.positions[inside])
+    assert torch.equal(pack.layout.slots[sources], pack.layout.slots[inside])
+    assert bool((pack.layout.branches[sources] == len(branches)).all())
+
+
+@given(groups(), st.integers(1, 40))
+def test_every_branch_is_in_one_pack_and_packs_keep_their_budget(made, most):
+    found, prompts = made
+    packs = fill_packs(found, most)
+    seen = [branch.prompt for slots in packs for slot in slots for branch in slot.branches]
+    assert sorted(seen) == list(range(len(prompts)))
+    for slots in packs:
+        size = sum(slot.size for slot in slots)
+        if size > most:
+            # A trunk or a branch that is too large by itself has a pack of its own size.
+            (slot,) = slots
+            largest = max(len(branch.positions) for branch in slot.group.branches)
+            assert size <= slot.group.trunk + largest
+    for slots in packs:
+        pack = lay_out(slots, prompts)
+        assert len(pack.tokens) == sum(slot.size for slot in slots)
+        cells = sum(
+            group.cells(BLOCKS - 1) for group in {id(s.group): s.group for s in slots}.values()
+        )
+        assert pack.cost(BLOCKS - 1) <= cells
+
+
+def test_the_cost_of_a_pack_is_what_the_groups_say():
+    branches = tuple(Branch(k, np.array([3, 4]), np.array([2, 0])) for k in range(3))
+    group = Group(4, (0,), branches)
+    pack = whole([group], [[1, 2, 3, 4, 5 + k] for k in range(3)])
+    # The trunk and three last tokens in every block, the parted position in two of four.
+    assert pack.cost(BLOCKS - 1) == group.cells(BLOCKS - 1) == 4 * 4 + 3 * 4 + 3 * 2
+    assert [pack.size(block) for block in range(BLOCKS)] == [7, 7, 10, 10]

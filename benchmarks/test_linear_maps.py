@@ -13,14 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from stillwired.checkpoints.checkpoint import Checkpoint
-from stillwired.checkpoints.prepare import prepare
+from benchmarks.common import made_up
 from stillwired.engine.engine import Engine
 from stillwired.engine.reading import Reading
 from stillwired.engine.sites import final, residual
 from stillwired.instruments.moments import Moments, Whitened
 from stillwired.instruments.survey import AHEAD, FIRST_POSITION
-from stillwired.store.cache import Store
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -78,13 +76,10 @@ def plain_ridge(states: torch.Tensor, finals: torch.Tensor) -> Any:
 
 
 @pytest.mark.benchmark(group="linear-maps")
-def test_fitting_costs_less_than_the_forward_pass(benchmark: BenchmarkFixture) -> None:
-    engine = Engine(Checkpoint(prepare("smollm2-135m-instruct", Store(Store.default_root()))))
-    generator = torch.Generator().manual_seed(0)
-    shape = (PASSAGES, LENGTH)
-    prompts: list[list[int]] = torch.randint(
-        engine.anatomy.vocabulary, shape, generator=generator
-    ).tolist()
+def test_fitting_costs_less_than_the_forward_pass(
+    benchmark: BenchmarkFixture, engine: Engine
+) -> None:
+    prompts = made_up(engine, PASSAGES, LENGTH)
     sums = Timed(Moments(tuple(range(engine.anatomy.layers)), AHEAD, FIRST_POSITION))
     kept = Kept()
 

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from stillwired.checkpoints.checkpoint import Checkpoint
-from stillwired.checkpoints.prepare import prepare
+from benchmarks.common import made_up, peak_megabytes
 from stillwired.engine.batching import assemble, plan
 from stillwired.engine.engine import Engine
 from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, residual
-from stillwired.store.cache import Store
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
 LENGTH, BATCH_TOKENS, ROUNDS = 96, 768, 8
 FLOOR = 0.9
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine(Checkpoint(prepare("smollm2-135m-instruct", Store(Store.default_root()))))
-
-
-def passages(engine: Engine, count: int) -> list[list[int]]:
-    generator = torch.Generator().manual_seed(0)
-    shape = (count, LENGTH)
-    ids: list[list[int]] = torch.randint(
-        engine.anatomy.vocabulary, shape, generator=generator
-    ).tolist()
-    return ids
 
 
 class Everything:
@@ -91,34 +73,9 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def peak_megabytes(work: Callable[[], None]) -> float:
-    """Largest resident size during some work, above what was resident before."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
-        pytest.skip("the resident size is read from /proc")
-
-    def resident() -> float:
-        return int(statm.read_text().split()[1]) * 4096 / 1e6
-
-    before, peak, done = resident(), [0.0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.005):
-            peak[0] = max(peak[0], resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        work()
-    finally:
-        done.set()
-        watcher.join()
-    return peak[0] - before
-
-
 @pytest.mark.benchmark(group="reading")
 def test_every_layers_residual_stream(benchmark: BenchmarkFixture, engine: Engine) -> None:
-    prompts = passages(engine, 16)
+    prompts = made_up(engine, 16, LENGTH)
     one_batch = prompts[: BATCH_TOKENS // LENGTH]
     expected = by_hooks(engine, one_batch)
     (reading,) = engine.read(one_batch, expected, batch_tokens=BATCH_TOKENS)
@@ -152,7 +109,7 @@ def test_every_layers_residual_stream(benchmark: BenchmarkFixture, engine: Engin
 def test_peak_memory_does_not_grow_with_the_text(
     benchmark: BenchmarkFixture, engine: Engine
 ) -> None:
-    few, many = passages(engine, 8), passages(engine, 32)
+    few, many = made_up(engine, 8, LENGTH), made_up(engine, 32, LENGTH)
     ours(engine, few)
     peaks = {
         len(some) * LENGTH: peak_megabytes(lambda some=some: ours(engine, some))

@@ -56,8 +56,11 @@ def difference_of_probabilities(ours: Tensor, plain: Tensor) -> float:
     return float((ours.softmax(-1) - plain.softmax(-1)).abs().max())
 
 
-def peak_megabytes(work: Callable[[], None]) -> float:
-    """Largest resident size during some work, above what was resident before."""
+def peak_megabytes(work: Callable[[], Any]) -> float:
+    """Largest resident size during some work, above what was resident before.
+
+    Measure the first run of a work: later ones use memory that the process has kept.
+    """
     statm = Path("/proc/self/statm")
     if not statm.exists():
         pytest.skip("the resident size is read from /proc")

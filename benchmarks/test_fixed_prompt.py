@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import hooked, interleaved, made_up, peak_megabytes
-from stillwired.engine.cone import Cone
+from stillwired.engine.cone import PACK_CELLS, Cone
 from stillwired.engine.edits import Edit
 from stillwired.engine.engine import Engine
 from stillwired.engine.sites import logits, residual
@@ -28,15 +28,16 @@ LEAST_RATIO = 3.0
 
 
 class Reader:
-    """Both ways to read the prompt; each keeps the sum of squares of nothing, but argmaxes."""
+    """Some states in the prompt, and both ways to read it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, states: int = STATES, pack_cells: int = PACK_CELLS) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.engine, self.cone, self.model = engine, Cone(engine), engine.checkpoint.model
+        self.engine, self.model = engine, engine.checkpoint.model
+        self.cone = Cone(engine, pack_cells)
         tokens = engine.checkpoint.tokenizer(PROMPT)["input_ids"]
         self.length = len(tokens)
-        self.prompts = [[*tokens, *fed] for fed in made_up(engine, STATES, AHEAD)]
-        self.states = torch.randn(STATES, engine.anatomy.width, generator=generator)
+        self.prompts = [[*tokens, *fed] for fed in made_up(engine, states, AHEAD)]
+        self.states = torch.randn(states, engine.anatomy.width, generator=generator)
 
     def keep(self, found: Tensor) -> Tensor:
         """What an instrument keeps of a distribution: the likeliest token's probability."""
@@ -46,7 +47,7 @@ class Reader:
     def plainly(self) -> Tensor:
         kept = []
         block = self.model.get_submodule(self.engine.anatomy.layer_paths[LAYER])
-        for first in range(0, STATES, BATCH):
+        for first in range(0, len(self.states), BATCH):
             rows = slice(first, first + BATCH)
 
             def put_in(module: Any, args: Any, output: Tensor, rows: slice = rows) -> Tensor:
@@ -62,7 +63,7 @@ class Reader:
         return torch.cat(kept)
 
     def by_cone(self) -> Tensor:
-        kept = torch.empty(STATES, AHEAD + 1)
+        kept = torch.empty(len(self.states), AHEAD + 1)
         edits = [Edit(residual(LAYER, -AHEAD - 1), "replace", self.states)]
         sites = [logits(ahead - AHEAD - 1) for ahead in range(AHEAD + 1)]
         for reading in self.cone.plan(self.prompts, edits, sites).run():
@@ -74,6 +75,7 @@ class Reader:
 @pytest.mark.benchmark(group="fixed-prompt")
 def test_a_fixed_prompt_for_a_thousand_states(benchmark: BenchmarkFixture, engine: Engine) -> None:
     reader = Reader(engine)
+    peak = peak_megabytes(reader.by_cone)
     difference = float((reader.by_cone() - reader.plainly()).abs().max())
     assert difference < 1e-4
     took = interleaved({"plain": reader.plainly, "cone": reader.by_cone}, ROUNDS)
@@ -84,6 +86,20 @@ def test_a_fixed_prompt_for_a_thousand_states(benchmark: BenchmarkFixture, engin
         plain_seconds=took["plain"],
         cone_seconds=took["cone"],
         prompt_tokens=reader.length,
-        peak_megabytes=peak_megabytes(lambda: reader.by_cone() is None or None),
+        peak_megabytes=peak,
     )
     assert benchmark.extra_info["ratio"] >= LEAST_RATIO
+
+
+@pytest.mark.benchmark(group="fixed-prompt")
+def test_the_row_budget_bounds_peak_memory(benchmark: BenchmarkFixture, engine: Engine) -> None:
+    few, many = Reader(engine, 240), Reader(engine, 720)
+    small = Reader(engine, 240, pack_cells=PACK_CELLS // 4)
+    peaks = {}
+    for name, reader in (("warm", few), ("240", few), ("720", many), ("240, small packs", small)):
+        peaks[name] = peak_megabytes(reader.by_cone)
+    benchmark.extra_info.update(peak_megabytes=peaks)
+    benchmark.pedantic(small.by_cone, rounds=1)
+    # Three times the states need no more than the packs in hand; small packs need less.
+    assert peaks["720"] <= 1.25 * max(peaks["warm"], peaks["240"])
+    assert peaks["240, small packs"] < peaks["warm"]

@@ -9,6 +9,7 @@ import pytest
 
 from stillwired.instruments import future_lens as module
 from stillwired.instruments.future_lens import FutureLens, sums_of
+from stillwired.instruments.learned_prompt import Recipe
 from stillwired.instruments.linear_map import RIDGES
 from stillwired.instruments.survey import AHEAD
 from stillwired.instruments.text import TextReadings, other_document
@@ -247,6 +248,19 @@ def test_first_rows_and_others_are_all_rows(apart_from, lens, text, monkeypatch)
         assert few.examples.tolist() == whole.examples[:30].tolist()
         assert np.array_equal(few.scores, whole.scores[:30])
     assert len(parted.constant(1, few=True)) == 30
+
+
+def test_prompts_read_the_same_first_rows(apart_from, text, monkeypatch):
+    monkeypatch.setattr(module, "CURVE_ROWS", 30)
+    parted = FutureLens(apart_from, Recipe(vectors=2, steps=2, batch=4, every=2))
+    linear = parted.read("linear", 1, text.depths[1], few=True)
+    for few in (
+        parted.fixed(1, text.depths[1], few=True),
+        parted.learned(1, text.depths[1], few=True),
+        parted.no_state(1, few=True),
+    ):
+        assert few.examples.tolist() == linear.examples.tolist()
+        assert few.clusters.tolist() == linear.clusters.tolist()
 
 
 def test_every_declared_depth_is_read(lens, text):

@@ -104,7 +104,7 @@ class Cone:
             if cells > WORTH * full:
                 reason, packs = f"prompts share too little ({cells} of {full} cells)", ()
         cells = sum(pack.cost(deepest) for pack in packs) if packs else full
-        return Plan(self, tuple(map(tuple, prompts)), call, packs, cells, full, reason)
+        return Plan(self, tuple(map(tuple, prompts)), call, packs, deepest, cells, full, reason)
 
     def run_pack(self, pack: Pack, call: Wanted, *, grad: bool = False) -> Reading:
         """Run one pack; for `Plan.run`."""
@@ -133,11 +133,10 @@ class Cone:
             MismatchError: If the two differ by more than rounding explains.
         """
         self._cells_run += cells
-        deepest = deepest_block(plan.call.sites, self.engine.anatomy.layers)
         # Deterministic, and another place in every reading.
         index = (7919 * self.checked) % len(reading.rows)
         row = reading.rows[index]
-        cost = plan.call.lengths[row] * (deepest + 1)
+        cost = plan.call.lengths[row] * (plan.deepest + 1)
         if self.checked and self._cells_checked + cost > CHECK_SHARE * self._cells_run:
             return
         self._cells_checked += cost
@@ -170,6 +169,7 @@ class Plan:
         prompts: Token ids.
         call: What was asked for.
         packs: The sequences that run; empty where the full forward is used.
+        deepest: The last block that has to run.
         cells: What it costs: tokens x blocks that are computed.
         full_cells: What one full forward for each prompt would cost.
         reason: Why the full forward is used, or None.
@@ -179,6 +179,7 @@ class Plan:
     prompts: tuple[tuple[int, ...], ...]
     call: Wanted
     packs: tuple[Pack, ...]
+    deepest: int
     cells: int
     full_cells: int
     reason: str | None
@@ -207,18 +208,17 @@ class Plan:
             EngineError: As `Engine.edit`.
             MismatchError: If the full forward gives something else.
         """
-        call, done = self.call, 0
-        deepest = deepest_block(call.sites, self.cone.engine.anatomy.layers)
+        done = 0
         if self.reason is not None:
             for reading in self._full(grad, batch_tokens):
                 yield reading
-                done += sum(reading.lengths) * (deepest + 1)
+                done += sum(reading.lengths) * (self.deepest + 1)
                 if progress is not None:
                     progress(done, self.cells)
             return
         for pack in self.packs:
-            reading = self.cone.run_pack(pack, call, grad=grad)
-            cost = pack.cost(deepest)
+            reading = self.cone.run_pack(pack, self.call, grad=grad)
+            cost = pack.cost(self.deepest)
             self.cone.check(self, reading, cost)
             yield reading
             done += cost

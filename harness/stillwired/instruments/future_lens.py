@@ -1,9 +1,11 @@
-"""The readers of Future Lens that need no training of prompts, as outcomes.
+"""The readers of Future Lens, as outcomes.
 
 Pal, Sun, Yuan, Wallace, Bau (2023), "Future Lens: anticipating subsequent tokens from a single
 hidden state". A reader sees one state at position ``t`` (some also the tokens after it) and
 guesses what the model says at ``t + N``. A hit is a guess that equals the model's own argmax
 there. Guesses are cached, so a claim that is judged again costs no forward pass.
+
+Prompts are in `stillwired.instruments.prompt_outcomes`, and asked for here like the others.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from stillwired.instruments.depths import FIRST, LATE, Depth
+from stillwired.instruments.fed_linear import FedLinear
+from stillwired.instruments.learned_prompt import SHORT, Recipe
 from stillwired.instruments.linear_map import LinearMap, Training, solve_ridge, train_on_kl
 from stillwired.instruments.moments import Moments, Whitened
 from stillwired.instruments.ngrams import FollowerTable, count_followers
+from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.survey import AHEAD, Survey
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.instruments.vocabulary_map import RIDGES, VocabularyMap
@@ -38,10 +43,16 @@ class FutureLens:
 
     Args:
         text: Rows, states and cache.
+        recipe: How prompts are trained.
+
+    Attributes:
+        text: The same.
+        prompts: Prompts, with everything that they can be asked.
     """
 
-    def __init__(self, text: TextReadings) -> None:
+    def __init__(self, text: TextReadings, recipe: Recipe = SHORT) -> None:
         self.text = text
+        self.prompts = PromptOutcomes(text, recipe, CURVE_ROWS)
         self._inputs_of: dict[tuple[int, float], tuple[Moments, Whitened]] = {}
 
     @property
@@ -180,6 +191,52 @@ class FutureLens:
             scores=full.scores - half.scores,
             factors=full.factors,
         )
+
+    # Readers that are fed the tokens in between
+
+    def fixed(self, ahead: int, depth: Depth, states: str = "own", **how: Any) -> Outcome:
+        """Hits of the four published prompts, averaged; `how` as in `PromptOutcomes.fixed`."""
+        return self.prompts.fixed(ahead, depth, states, **how)
+
+    def fixed_each(
+        self, ahead: int, depth: Depth, states: str = "own", **how: Any
+    ) -> Mapping[str, Outcome]:
+        """Hits of each of the four alone; `how` as in `PromptOutcomes.fixed_each`."""
+        return self.prompts.fixed_each(ahead, depth, states, **how)
+
+    def learned(
+        self,
+        ahead: int,
+        depth: Depth | None = None,
+        trained: int | tuple[int, ...] = 1,
+        states: str = "own",
+        **how: Any,
+    ) -> Outcome:
+        """Hits of the prompt that was trained for a depth; as `PromptOutcomes.learned`."""
+        return self.prompts.learned(ahead, depth, trained, states, **how)
+
+    def no_state(self, ahead: int, trained: int | tuple[int, ...] = 1, **how: Any) -> Outcome:
+        """Hits of the prompt that no state can reach; as `PromptOutcomes.no_state`."""
+        return self.prompts.no_state(ahead, trained, **how)
+
+    def fair_linear(
+        self, ahead: int, depth: Depth | None = None, population: str = "all"
+    ) -> Outcome:
+        """Hits of a linear map of the state and of the fed tokens' embeddings.
+
+        It is told what a prompt is told, but lacks the model's own layers.
+
+        Args:
+            ahead: N; for 0 nothing is fed.
+            depth: A declared depth; None for the best one on the choose split.
+            population: ``all`` rows, or ``next-right``.
+        """
+        readers = FedLinear(self.text)
+        depth = depth or readers.chosen_depth(ahead)
+        guesses = readers.guesses(ahead, depth)
+        factors: dict[str, str | int | float] = {"depth": depth.label, "block": depth.block}
+        name = f"linear map of state and fed tokens, {depth.label}"
+        return self.text.hits(name, guesses, ahead, population, **factors)
 
     # Inside
 

@@ -1,0 +1,359 @@
+"""Prompts that read a hidden state: the model itself is asked what a state foresees.
+
+Future Lens (Section 3, causal interventions with a fixed and with a learned prompt) takes the
+output of block ``l`` at position ``t`` of a text and puts it in place of the output of the same
+block ``l`` at the last position of a prompt. Everything above that cell then runs as it would.
+What the model says there is the reading for ``N = 0``; for larger ``N`` the text's own tokens
+``t + 1 … t + N`` are fed behind the prompt, and what the model says at the last of them is the
+reading. A reader of ``N ≥ 1`` thus hears tokens that a linear map of one state does not.
+
+Only the cells that a state or a fed token can reach are computed (`stillwired.engine.cone`): the
+prompt itself runs once for each pack of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stillwired.checkpoints.checkpoint import Checkpoint
+from stillwired.engine.cone import Cone, Plan
+from stillwired.engine.edits import Edit
+from stillwired.engine.engine import Engine, Progress
+from stillwired.engine.sites import Site, embedding, final, residual
+from stillwired.errors import UsageError
+
+START = "<|endoftext|>"
+"""How the published prompts write the token that starts a text."""
+
+FIXED_PROMPTS: Mapping[str, str] = MappingProxyType(
+    {
+        "tell me more": 'Hello! Could you please tell me more about "',
+        "multi-tokens": 'The multi-tokens present here are "',
+        "concepts": "The concepts in this hidden state listed are: (",
+        "describing": f"{START} This state is describing about the following concept:",
+    }
+)
+"""The four published prompts, by a short name of ours. The published curve averages them."""
+
+GENERIC_PROMPTS: Mapping[str, str] = MappingProxyType(
+    {
+        "dot": ".",
+        "bracket": "(",
+        "colon": ":",
+        "the": "The",
+        "start": START,
+        "next words": "The next words are",
+        "text goes on": "The text goes on as follows:",
+        "repeat": "Repeat after me:",
+        "meaning": "This means",
+    }
+)
+"""Prompts that say less or nothing about states: does it matter what a fixed prompt says?"""
+
+LIKELIEST = 10
+"""Tokens that are kept for precision at 1, 5 and 10."""
+
+PLACEHOLDER = 0
+"""Token that stands where a learned vector is fed; its own embedding is overwritten."""
+
+ROWS = 128
+"""Final states that are unembedded at a time: rows x vocabulary is what takes memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What stands before the fed tokens; its last position receives the state.
+
+    Attributes:
+        tokens: Token ids.
+        vectors: Vectors that the first block receives in place of the tokens' embeddings
+            [tokens, width], or None where the tokens themselves are fed.
+    """
+
+    tokens: tuple[int, ...]
+    vectors: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tokens:
+            raise UsageError(
+                "A prompt without a token has no position that could receive a state. Give a "
+                "prompt of at least one token."
+            )
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> Prompt:
+        """Make a prompt of learned vectors [tokens, width].
+
+        They replace the first block's input. Where a family adds position embeddings to the
+        tokens', or scales these, the vectors stand for the result.
+        """
+        return cls((PLACEHOLDER,) * len(vectors), vectors)
+
+    @classmethod
+    def fixed(cls, checkpoint: Checkpoint, text: str) -> Prompt:
+        """Tokenise a text as a prompt of its own.
+
+        The tokens that the tokenizer itself puts before a text come first. Where it puts none
+        and the prompt begins with :data:`START`, that token is looked up in the vocabulary, or
+        else the token that begins or ends a text stands for it; a tokenizer with none of them
+        gets the prompt without.
+
+        Raises:
+            UsageError: If nothing is left of the prompt.
+        """
+        start, rest = list(checkpoint.prefix), text
+        if text.startswith(START):
+            rest = text.removeprefix(START)
+            start = start or _start_of_text(checkpoint)
+        (tokens,) = checkpoint.encode([rest]) if rest else ([],)
+        return cls((*start, *tokens))
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What the model says at the readings of some rows.
+
+    Attributes:
+        tokens: The likeliest token [rows, readings].
+        probabilities: Its probability [rows, readings].
+        likeliest: The likeliest tokens, falling [rows, readings, 10], fewer in a vocabulary of
+            fewer; of equally likely ones any may come first.
+        scores: Log-probability of the tokens that were asked for, in nats [rows, readings];
+            NaN where none were.
+    """
+
+    tokens: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    likeliest: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, rows: int, readings: int, vocabulary: int) -> Spoken:
+        """Make room for readings."""
+        shape = (rows, readings)
+        return cls(
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.float32),
+            np.zeros((*shape, min(LIKELIEST, vocabulary)), np.int64),
+            np.full(shape, np.nan, np.float32),
+        )
+
+    def hear(
+        self,
+        engine: Engine,
+        rows: NDArray[np.int64],
+        reading: int,
+        finals: Tensor,
+        asked: NDArray[np.int64] | None,
+    ) -> None:
+        """Unembed final states, a few rows at a time, and note what they say.
+
+        Args:
+            engine: Unembeds.
+            rows: The rows that the states belong to [states].
+            reading: Which of the readings they are.
+            finals: Final states after the norm [states, width].
+            asked: Tokens of all rows whose log-probability is noted [rows, readings], or None.
+        """
+        for here, part in zip(_parts(rows), torch.split(finals, ROWS), strict=True):
+            scores = torch.log_softmax(engine.unembed(part).float(), -1)
+            best, tokens = scores.topk(self.likeliest.shape[-1], -1)
+            self.likeliest[here, reading] = tokens.cpu().numpy()
+            # Like the targets: of equally likely tokens, argmax takes the same one everywhere.
+            self.tokens[here, reading] = scores.argmax(-1).cpu().numpy()
+            self.probabilities[here, reading] = best[:, 0].exp().cpu().numpy()
+            if asked is not None:
+                wanted = torch.from_numpy(asked[here, reading, None]).to(scores.device)
+                self.scores[here, reading] = scores.gather(1, wanted)[:, 0].cpu().numpy()
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything by name, for the cache."""
+        return dict(vars(self))
+
+
+def plan_prompt(
+    cone: Cone,
+    prompt: Prompt,
+    block: int,
+    states: NDArray[np.float32] | None,
+    fed: NDArray[np.int64],
+    sites: Iterable[Site],
+) -> Plan:
+    """Plan the passes of one prompt in front of many rows.
+
+    Args:
+        cone: What runs them.
+        prompt: The prompt.
+        block: The block whose output at the prompt's last position is overwritten.
+        states: What it is overwritten with [rows, width]; None leaves the prompt as it is.
+        fed: Tokens that are fed behind the prompt [rows, N].
+        sites: What is read, with positions from the right: -1 is the last fed token, and
+            ``-N - 1`` the prompt's last position.
+
+    Raises:
+        EngineError: As `Cone.plan`.
+    """
+    prompts = [(*prompt.tokens, *row) for row in fed.tolist()]
+    return cone.plan(prompts, _edits(prompt, block, states, fed.shape[1]), sites)
+
+
+def read_prompt(
+    cone: Cone,
+    prompt: Prompt,
+    block: int,
+    states: NDArray[np.float32] | None,
+    fed: NDArray[np.int64],
+    asked: NDArray[np.int64] | None = None,
+    progress: Progress | None = None,
+) -> Spoken:
+    """Read what a prompt says of each state, for every N from 0 to the number of fed tokens.
+
+    One pass serves all N, because a position never sees the tokens behind it. Memory is one
+    pack's final states, unembedded a few rows at a time.
+
+    Args:
+        cone: What runs the passes.
+        prompt: The prompt.
+        block: The block that is overwritten; it should be the one that the states come from.
+        states: [rows, width]; other rows' states for a control, None for no state at all.
+        fed: The text's tokens ``t + 1 … t + N`` [rows, N]; N may be 0.
+        asked: Tokens whose log-probability is wanted [rows, N + 1], or None.
+        progress: As in `Plan.run`.
+
+    Returns:
+        Rows in the order in which they were given; the second axis is N.
+
+    Raises:
+        EngineError: As `Cone.plan` and `Plan.run`.
+        MismatchError: As `Plan.run`.
+    """
+    furthest = fed.shape[1]
+    sites = [final(ahead - furthest - 1) for ahead in range(furthest + 1)]
+    spoken = Spoken.empty(len(fed), furthest + 1, cone.engine.anatomy.vocabulary)
+    if not len(fed):
+        return spoken
+    runs = plan_prompt(cone, prompt, block, states, fed, sites).run(progress=progress)
+    while (reading := next(runs, None)) is not None:
+        rows = np.array(reading.rows, dtype=np.int64)
+        for ahead, site in enumerate(sites):
+            spoken.hear(cone.engine, rows, ahead, reading[site], asked)
+        # The next pack is computed before the name is bound again.
+        del reading
+    return spoken
+
+
+def last_block_identity(
+    engine: Engine,
+    prompt: Prompt,
+    states: NDArray[np.float32],
+    others: NDArray[np.float32],
+    fed: NDArray[np.int64],
+) -> float:
+    """Swap the states at the last block and compare what the model says at the fed tokens.
+
+    No block attends to the last block's output, so a state that is put there cannot reach a
+    later position: whatever N ≥ 1, nothing may change. It checks that the block that is
+    overwritten is the one that is meant, and that it is overwritten at the right position. The
+    full forward is used, because a cone would not run an edit that nobody can see.
+
+    Args:
+        engine: Reads and edits.
+        prompt: The prompt.
+        states: [rows, width].
+        others: Other states [rows, width].
+        fed: Tokens that are fed behind the prompt [rows, N], N at least 1.
+
+    Returns:
+        The largest difference of a log-probability, over all rows, N and tokens, in nats: 0, or
+        what rounding explains.
+
+    Raises:
+        UsageError: If nothing is fed.
+        EngineError: As `Engine.edit`, for instance because a state is what stood there anyway.
+    """
+    furthest = fed.shape[1]
+    if not furthest:
+        raise UsageError("At the last block only N ≥ 1 is blind to the state. Feed a token.")
+    prompts = [(*prompt.tokens, *row) for row in fed.tolist()]
+    sites = [final(-back) for back in range(1, furthest + 1)]
+    block, worst = engine.anatomy.layers - 1, 0.0
+    runs = [
+        engine.edit(prompts, _edits(prompt, block, given, furthest), sites)
+        for given in (states, others)
+    ]
+    for one, other in zip(*runs, strict=True):
+        for site in sites:
+            pairs = zip(torch.split(one[site], ROWS), torch.split(other[site], ROWS), strict=True)
+            for pair in pairs:
+                a, b = (torch.log_softmax(engine.unembed(part).float(), -1) for part in pair)
+                worst = max(worst, float((a - b).abs().max()))
+    return worst
+
+
+def swapped_rows(
+    tokens: NDArray[np.int64], documents: NDArray[np.str_], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Swap rows that share a token: what a state says beyond that token goes with it.
+
+    A row's partner is another row, from another document unless more than half of the rows that
+    share the token come from one document. A row that is alone with its token keeps its own.
+
+    Args:
+        tokens: The token of each row [rows].
+        documents: The document of each row [rows].
+        rng: Draws the partners.
+
+    Returns:
+        For each row, the row whose state it gets [rows]: a permutation.
+    """
+    order = np.arange(len(tokens))
+    _, numbers = np.unique(documents, return_inverse=True)
+    # Documents in drawn order, rows within them too: the next document is a random one.
+    drawn = rng.permutation(numbers.max() + 1)[numbers]
+    by_token = np.lexsort((rng.permutation(len(tokens)), drawn, tokens))
+    for rows in np.split(by_token, np.flatnonzero(np.diff(tokens[by_token])) + 1):
+        if len(rows) > 1:
+            # Rows of a document stand together: a step as long as the longest run leaves it.
+            longest = int(np.unique(drawn[rows], return_counts=True)[1].max())
+            order[rows] = np.roll(rows, longest if longest < len(rows) else 1)
+    return order
+
+
+def _edits(prompt: Prompt, block: int, states: NDArray[np.float32] | None, fed: int) -> list[Edit]:
+    """Feed the vectors, alike for every row, and overwrite the block's output in each row."""
+    length = len(prompt.tokens) + fed
+    edits = []
+    if prompt.vectors is not None:
+        edits = [
+            Edit(embedding(place - length), "replace", vector)
+            for place, vector in enumerate(prompt.vectors)
+        ]
+    if states is not None:
+        # A copy: states may be mapped from a file that must not be written to.
+        given = torch.from_numpy(np.array(states, dtype=np.float32))
+        edits.append(Edit(residual(block, -fed - 1), "replace", given))
+    return edits
+
+
+def _start_of_text(checkpoint: Checkpoint) -> list[int]:
+    """The token that :data:`START` means to this tokenizer, or nothing."""
+    tokenizer = checkpoint.tokenizer
+    candidates = (
+        tokenizer.get_vocab().get(START),
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+    )
+    known = [t for t in candidates if t is not None and t < checkpoint.prepared.vocabulary]
+    return known[:1]
+
+
+def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]

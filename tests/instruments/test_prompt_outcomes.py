@@ -1,0 +1,271 @@
+"""Prompts as outcomes: which states they are given, what counts as a hit, what is cached."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stillwired.engine.cone import Cone
+from stillwired.errors import UsageError
+from stillwired.instruments.future_lens import FutureLens
+from stillwired.instruments.learned_prompt import Recipe, learned_prompt
+from stillwired.instruments.prompt_outcomes import PromptOutcomes
+from stillwired.instruments.prompt_readers import FIXED_PROMPTS, Prompt, read_prompt, swapped_rows
+from stillwired.instruments.survey import FURTHEST
+from stillwired.instruments.text import TextReadings, other_document
+from stillwired.store.cache import Store
+from tests.instruments.conftest import BLOCKS
+
+RECIPE = Recipe(vectors=3, rate=0.05, steps=8, batch=8, every=4)
+
+
+@pytest.fixture(scope="module")
+def readings(text, tmp_path_factory):
+    """Readings that say what they do, with a cache of their own."""
+    return with_cache(text, tmp_path_factory.mktemp("prompts"))
+
+
+@pytest.fixture(scope="module")
+def lens(readings):
+    return FutureLens(readings, RECIPE)
+
+
+def with_cache(text, folder):
+    return TextReadings(
+        text.checkpoint, text.engine, text.corpus, text.plan, lambda: text.survey, Store(folder)
+    )
+
+
+def partners(text, states):
+    rows = text.rows("judge")
+    if states == "shuffled":
+        return other_document(rows.documents, text.rng("shuffled states"))
+    if states == "swapped":
+        return swapped_rows(rows.targets[:, 0], rows.documents, text.rng("swapped states"))
+    return np.arange(len(rows))
+
+
+def spoken(text, prompt, block, states, furthest=FURTHEST):
+    """What a prompt says of all judge rows, asked for directly."""
+    rows = text.rows("judge")
+    given = None
+    if states != "none":
+        given = np.array(text.survey.states("judge", block))[partners(text, states)]
+    return read_prompt(Cone(text.engine()), prompt, block, given, rows.following[:, :furthest])
+
+
+def hits(text, said, ahead, within=1):
+    wanted = text.rows("judge").targets[:, ahead]
+    if within == 1:
+        return said.tokens[:, ahead] == wanted
+    return (said.likeliest[:, ahead, :within] == wanted[:, None]).any(1)
+
+
+# Fixed prompts.
+
+
+@pytest.mark.parametrize("states", ["own", "shuffled", "swapped", "none"])
+def test_fixed_prompts_are_read_with_the_states_that_are_asked_for(lens, text, states):
+    depth = text.depths[1]
+    for ahead in (0, 1, 3):
+        each = lens.fixed_each(ahead, depth, states)
+        assert list(each) == list(FIXED_PROMPTS)
+        for name, words in FIXED_PROMPTS.items():
+            prompt = Prompt.fixed(text.checkpoint, words)
+            expected = hits(text, spoken(text, prompt, depth.block, states), ahead)
+            assert np.array_equal(each[name].scores, expected)
+            assert each[name].factors["states"] == states
+        mean = lens.fixed(ahead, depth, states)
+        assert np.array_equal(mean.scores, np.mean([o.scores for o in each.values()], axis=0))
+        assert mean.examples.tolist() == text.rows("judge").examples.tolist()
+        assert mean.clusters.tolist() == text.rows("judge").documents.tolist()
+        assert mean.factors["block"] == depth.block
+
+
+def test_hits_within_the_likeliest_tokens(lens, text):
+    depth, name = text.depths[2], "concepts"
+    prompt = Prompt.fixed(text.checkpoint, FIXED_PROMPTS[name])
+    said = spoken(text, prompt, depth.block, "own")
+    rates = []
+    for within in (1, 5, 10):
+        outcome = lens.fixed_each(2, depth, within=within)[name]
+        assert np.array_equal(outcome.scores, hits(text, said, 2, within))
+        assert outcome.factors["within"] == within
+        rates.append(outcome.scores.mean())
+    assert rates == sorted(rates)
+    assert rates[0] < rates[-1]
+    for within in (0, 11):
+        with pytest.raises(UsageError, match="within 1 to 10"):
+            lens.fixed(1, depth, within=within)
+
+
+def test_swapped_states_say_how_many_rows_keep_their_own(lens, text):
+    outcome = lens.fixed_each(1, text.depths[0], "swapped")["concepts"]
+    alone = int(np.sum(partners(text, "swapped") == np.arange(len(outcome))))
+    assert 0 < alone < len(outcome)
+    assert outcome.factors["alone"] == alone
+    assert f"{alone} of {len(outcome)} rows keep their own" in outcome.name
+
+
+def test_at_the_last_block_states_change_nothing_but_the_next_token(lens, text):
+    last = text.depths[-1]
+    for ahead in (1, 2, 3):
+        own, shuffled, none = (
+            lens.fixed(ahead, last, states) for states in ("own", "shuffled", "none")
+        )
+        assert np.array_equal(own.scores, shuffled.scores)
+        assert np.array_equal(own.scores, none.scores)
+    assert np.all(lens.fixed(0, last).scores == 1.0)
+    assert lens.fixed(0, last, "shuffled").scores.mean() < 0.2
+
+
+def test_first_rows_and_others_are_all_rows(text, tmp_path, lens):
+    parted = PromptOutcomes(with_cache(text, tmp_path), RECIPE, first=30)
+    depth = text.depths[1]
+    for states in ("own", "swapped"):
+        whole = lens.fixed(1, depth, states)
+        assert np.array_equal(parted.fixed(1, depth, states).scores, whole.scores)
+        few = parted.fixed(1, depth, states, few=True)
+        assert few.examples.tolist() == whole.examples[:30].tolist()
+        assert np.array_equal(few.scores, whole.scores[:30])
+
+
+def test_a_population_keeps_its_rows(lens, text, monkeypatch):
+    rows = text.rows("judge")
+    following = rows.following.copy()
+    following[::4, 0] = rows.targets[::4, 0]
+    kept = lens.text.rows("judge")
+    whole = lens.fixed(0, text.depths[1])
+    monkeypatch.setitem(vars(kept), "following", following)
+    outcome = lens.fixed(0, text.depths[1], population="next-right")
+    assert outcome.examples.tolist() == rows.examples[kept.next_is_right].tolist()
+    assert np.array_equal(outcome.scores, whole.scores[kept.next_is_right])
+
+
+def test_unknown_states_are_an_error(lens, text):
+    with pytest.raises(UsageError, match=r"'mine'.*own, shuffled, swapped, none"):
+        lens.fixed(1, text.depths[0], "mine")
+
+
+# Learned prompts.
+
+
+@pytest.mark.parametrize("trained", [1, (1, 2)])
+def test_learned_prompts_are_those_of_their_depth(lens, readings, text, trained):
+    depth = text.depths[0]
+    several = (trained,) if isinstance(trained, int) else trained
+    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, several, RECIPE)
+    for states in ("own", "shuffled", "swapped"):
+        said = spoken(text, kept.prompt, depth.block, states)
+        for ahead in (1, 2):
+            outcome = lens.learned(ahead, depth, trained, states)
+            assert np.array_equal(outcome.scores, hits(text, said, ahead))
+    assert outcome.factors["trained"] == "+".join(map(str, several))
+
+
+def test_without_a_state_the_prompt_of_the_last_block_is_read(lens, readings, text):
+    last = text.depths[-1]
+    kept = learned_prompt(readings, lambda: Cone(text.engine()), last.block, (1,), RECIPE)
+    for ahead in (1, 3):
+        none = lens.no_state(ahead)
+        said = spoken(text, kept.prompt, last.block, "none")
+        assert np.array_equal(none.scores, hits(text, said, ahead))
+        # It is the learned prompt of that depth, whatever states that is given.
+        for states in ("own", "shuffled"):
+            assert np.array_equal(lens.learned(ahead, last, 1, states).scores, none.scores)
+    for wrong in ((0, 1), (1, 0), (2, (0, 1))):
+        with pytest.raises(UsageError, match="N ≥ 1"):
+            lens.no_state(*wrong)
+
+
+def test_a_prompt_without_a_state_needs_no_last_block_among_the_declared(text, lens, monkeypatch):
+    def refuse(split, block):
+        assert block != BLOCKS - 1
+        return text.survey.states(split, block)
+
+    class Partly:
+        rows, final_states = text.survey.rows, text.survey.final_states
+        states = staticmethod(refuse)
+
+    readings = TextReadings(
+        text.checkpoint, text.engine, text.corpus, text.plan, Partly, lens.text._store, damage="x"
+    )
+    again = FutureLens(readings, RECIPE).no_state(1)
+    assert np.array_equal(again.scores, lens.no_state(1).scores)
+
+
+def test_the_chosen_depth_is_the_least_surprised_on_the_choose_split(lens, readings, text):
+    rows, surprisal = text.rows("choose"), {}
+    for depth in text.depths:
+        kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), RECIPE)
+        said = read_prompt(
+            Cone(text.engine()),
+            kept.prompt,
+            depth.block,
+            np.array(text.survey.states("choose", depth.block)),
+            rows.following[:, :2],
+            rows.targets[:, :3],
+        )
+        surprisal[depth.block] = -said.scores[:, 2].mean()
+    best = min(surprisal, key=surprisal.__getitem__)
+    assert lens.prompts.chosen_depth(2).block == best
+    outcome = lens.learned(2)
+    assert outcome.factors["block"] == best
+    assert np.array_equal(outcome.scores, lens.learned(2, lens.prompts.chosen_depth(2)).scores)
+
+
+# The cache.
+
+
+def test_what_was_read_needs_neither_model_nor_survey(lens, readings, text):
+    def never():
+        raise AssertionError("read again")
+
+    def ask(of):
+        return [
+            of.fixed(1, text.depths[1]),
+            of.fixed(2, text.depths[1], "swapped"),
+            of.learned(1),
+            of.learned(3, text.depths[0], 1, "shuffled"),
+            of.no_state(2),
+            of.fair_linear(1),
+        ]
+
+    wanted = ask(lens)
+    unread = TextReadings(text.checkpoint, never, text.corpus, text.plan, never, readings._store)
+    for again, first in zip(ask(FutureLens(unread, RECIPE)), wanted, strict=True):
+        assert np.array_equal(again.scores, first.scores)
+        assert again.factors == first.factors
+        assert again.name == first.name
+
+
+def test_damaged_readings_are_read_by_prompts_of_their_own(lens, readings, text):
+    before = len(list(readings._store.root.glob("learned-prompt/*")))
+    other = FutureLens(readings.with_damage("dented"), RECIPE)
+    lens.learned(1, text.depths[0])
+    other.learned(1, text.depths[0])
+    assert len(list(readings._store.root.glob("learned-prompt/*"))) == before + 1
+
+
+def test_another_recipe_is_another_reader(lens, readings, text):
+    told = []
+    again = TextReadings(
+        text.checkpoint,
+        text.engine,
+        text.corpus,
+        text.plan,
+        lambda: text.survey,
+        readings._store,
+        told.append,
+    )
+    depth = text.depths[0]
+    lens.learned(1, depth)
+    FutureLens(again, RECIPE).learned(1, depth)
+    assert not told
+    FutureLens(again, replace(RECIPE, restart=1)).learned(1, depth)
+    about = "reading block 1 with the prompt trained for N=1, own states, first rows"
+    assert told[:2] == [about, "training the prompt of block 1 for N=1"]
+    assert "step 8 of 8" in told[3]
+    assert f"{about}: 100 %" in told

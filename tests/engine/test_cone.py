@@ -217,7 +217,7 @@ def test_the_row_budget_changes_nothing_but_the_packs(cone_of, most):
     tokens, edits = sweep(cone, positions=(-1, -2))
     plan = cone.plan(tokens, edits, READ)
     if plan.reason is None:
-        assert max(len(pack.tokens) for pack in plan.packs) <= max(most, LENGTH + 2)
+        assert max(len(pack.tokens) for pack in plan.packs) <= max(most, 2 * LENGTH)
         assert furthest(cone, tokens, edits, READ) < CLOSE
     else:
         assert most == 1  # trunks would run again for every row

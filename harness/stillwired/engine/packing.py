@@ -35,10 +35,10 @@ class Slot:
 
 
 def fill_packs(groups: Sequence[Group], most: int) -> list[tuple[Slot, ...]]:
-    """Spread groups over packs of at most `most` cells.
+    """Spread groups over packs of at most `most` cells, or of twice their trunk if that is more.
 
-    A trunk whose branches do not all fit beside it runs again in the next pack; what is longer
-    than a pack by itself gets a pack of its own size.
+    A trunk whose branches do not all fit beside it runs again in the next pack, so a long one
+    gets at least as many cells of branches beside it as it has itself.
     """
     packs: list[tuple[Slot, ...]] = []
     filling: list[Slot] = []
@@ -56,7 +56,7 @@ def fill_packs(groups: Sequence[Group], most: int) -> list[tuple[Slot, ...]]:
 def _slots(group: Group, most: int) -> Iterator[Slot]:
     """Cut a group's branches into runs of about equal size that fit beside its trunk."""
     sizes = [len(branch.positions) for branch in group.branches]
-    room = max(most - group.trunk, *sizes, 1)
+    room = max(most - group.trunk, group.trunk, *sizes, 1)
     # Even runs: attention grows with the square, so a full pack and a small rest cost more.
     runs = max(1, -(-sum(sizes) // room))
     limit = min(room, sum(sizes) // runs + max(sizes))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -334,6 +336,28 @@ def test_checks_go_on_as_long_as_they_cost_little(cone_of, monkeypatch):
     monkeypatch.setattr("stillwired.engine.cone.CHECK_SHARE", 10.0)
     list(cone.plan(tokens, edits, [logits(-1)]).run())
     assert cone.checked > 2
+
+
+@pytest.mark.parametrize("reason", [None, "asked for"])
+def test_only_the_pack_in_hand_is_alive(cone_of, reason):
+    cone = cone_of("llama", pack_cells=2 * LENGTH)
+    tokens, edits = sweep(cone)
+    plan = cone.plan(tokens, edits, [logits(-1)])
+    assert len(plan.packs) > 3
+    if reason is not None:
+        plan = replace(plan, packs=(), reason=reason)
+    seen: list[weakref.ref[Tensor]] = []
+    runs = plan.run(batch_tokens=4 * LENGTH)
+    gc.collect()
+    gc.disable()
+    try:
+        while (reading := next(runs, None)) is not None:
+            seen.append(weakref.ref(reading[logits(-1)]))
+            del reading
+            assert sum(reference() is not None for reference in seen) == 0
+    finally:
+        gc.enable()
+    assert len(seen) > 3
 
 
 def test_what_does_not_fit_together_raises_before_anything_runs(cone_of):

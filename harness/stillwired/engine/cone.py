@@ -208,29 +208,41 @@ class Plan:
             EngineError: As `Engine.edit`.
             MismatchError: If the full forward gives something else.
         """
-        done = 0
         if self.reason is not None:
-            for reading in self._full(grad, batch_tokens):
-                yield reading
-                done += sum(reading.lengths) * (self.deepest + 1)
-                if progress is not None:
-                    progress(done, self.cells)
+            yield from self._full(grad, batch_tokens, progress)
             return
+        done = 0
         for pack in self.packs:
-            reading = self.cone.run_pack(pack, self.call, grad=grad)
             cost = pack.cost(self.deepest)
-            self.cone.check(self, reading, cost)
-            yield reading
+            # Handed on without a name: nobody but the caller keeps it while the next one runs.
+            yield self._checked(pack, cost, grad)
             done += cost
             if progress is not None:
                 progress(done, self.cells)
 
-    def _full(self, grad: bool, batch_tokens: int) -> Iterator[Reading]:
-        engine, call = self.cone.engine, self.call
+    def _checked(self, pack: Pack, cost: int, grad: bool) -> Reading:
+        reading = self.cone.run_pack(pack, self.call, grad=grad)
+        self.cone.check(self, reading, cost)
+        return reading
+
+    def _full(self, grad: bool, batch_tokens: int, progress: Progress | None) -> Iterator[Reading]:
+        engine, call, blocks = self.cone.engine, self.call, self.deepest + 1
+
+        def in_cells(done: int, total: int) -> None:
+            if progress is not None:
+                progress(done * blocks, total * blocks)
+
         if not call.edits:
-            return engine.read(self.prompts, call.sites, batch_tokens=batch_tokens)
+            return engine.read(
+                self.prompts, call.sites, batch_tokens=batch_tokens, progress=in_cells
+            )
         return engine.edit(
-            self.prompts, call.edits, call.sites, batch_tokens=batch_tokens, grad=grad
+            self.prompts,
+            call.edits,
+            call.sites,
+            batch_tokens=batch_tokens,
+            grad=grad,
+            progress=in_cells,
         )
 
 

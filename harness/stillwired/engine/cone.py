@@ -187,9 +187,10 @@ class Plan:
     def __str__(self) -> str:
         if self.reason is not None:
             return f"full forward, {self.full_cells} cells: {self.reason}"
+        largest = max(len(pack.tokens) for pack in self.packs)
+        packs = "one pack of" if len(self.packs) == 1 else f"{len(self.packs)} packs of up to"
         return (
-            f"{len(self.prompts)} prompts in {len(self.packs)} packs of up to "
-            f"{max(len(pack.tokens) for pack in self.packs)} cells, {self.cells} cells "
+            f"{len(self.prompts)} prompts in {packs} {largest} positions: {self.cells} cells "
             f"(full forward: {self.full_cells})"
         )
 

@@ -90,9 +90,10 @@ class _Cells:
 
 def _blocks(known: Mapping[str, Any]) -> str:
     """Name the size of a checkpoint by its blocks, and their heads where they have attention."""
-    if known.get("heads"):
-        return f"{known['layers']} × {known['heads']} heads"
-    return f"{known['layers']} blocks without attention" if known.get("layers") else ""
+    heads = known.get("heads")
+    if heads is None:
+        return ""
+    return f"{known['layers']} × {heads} heads" if heads else f"{known['layers']} blocks, no heads"
 
 
 def title(checkpoint: Mapping[str, Any] | None, profile: str, seed: int, width: int) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -150,3 +151,94 @@ def test_an_unknown_model_is_refused_with_its_neighbours(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "smollm2-135m-instruct" in error
     assert "Traceback" not in error
+
+
+# The lens.
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A tiny Llama in a folder, a made-up text in place of the built-in one, a short training."""
+    from stillwired.instruments import lens, lens_prompt
+    from stillwired.instruments.prompt_training import Recipe
+    from stillwired.profiles import PROFILES
+    from tests.instruments.conftest import SMALL, made_checkpoint, made_corpus
+
+    made = made_checkpoint()
+    made.model.save_pretrained(tmp_path / "tiny")
+    made.tokenizer.save_pretrained(tmp_path / "tiny")
+    short = Recipe(vectors=3, rate=0.02, steps=4, batch=4, every=2)
+    monkeypatch.setattr(lens, "load_corpus", lambda _store, say: made_corpus())
+    monkeypatch.setattr(
+        lens_prompt.prompt_for_lens, "__kwdefaults__", {"recipe": short, "say": lambda _: None}
+    )
+    monkeypatch.setitem(PROFILES, "quick", SMALL)
+    monkeypatch.setenv("COLUMNS", "60")
+
+    def run(text, *options):
+        where = ["--model", str(tmp_path / "tiny"), "--cache", str(tmp_path / "cache")]
+        return main(["lens", text, *where, *options])
+
+    return run
+
+
+def test_a_lens_is_trained_once_and_written_as_a_page(tiny, tmp_path, capsys):
+    page = tmp_path / "lens.html"
+    assert tiny("w1 w2 w3", "--out", str(page)) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"lens: {page}\n"
+    assert shown.err.index("no prompt is kept") < shown.err.index("step 4 of 4")
+    written = page.read_text()
+    for fact in ("Future Lens", "trained for N = 1 at layer 4", "w1 w2 w3", "layer 7, after"):
+        assert fact in written
+    assert tiny("w3 w2", "--layers", "0,0.5,7", "--ahead", "1") == 0
+    shown = capsys.readouterr()
+    assert "training" not in shown.err
+    rows = [line.split()[0] for line in shown.out.splitlines() if line[:1].isdigit()]
+    assert rows == ["7", "4", "0"]
+    assert "\x1b" not in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 60
+
+
+def test_the_logit_lens_of_a_text_from_standard_input(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("w1 w2\n"))
+    assert tiny("-", "--logit-lens") == 0
+    shown = capsys.readouterr()
+    assert len([line for line in shown.out.splitlines() if line[:1].isdigit()]) == 8
+    assert "train" not in shown.err
+    assert not list((tmp_path / "cache").glob("survey*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("", (), "The text is empty"),
+        ("w1 " * 128, ("--logit-lens",), "129 tokens, and tiny has positions for 128"),
+        ("\udcff", ("--logit-lens",), "not valid UTF-8"),
+        ("w1", ("--model", "smollm2-135m"), "smollm2-135m-instruct"),
+        ("w1", ("--layers", "8", "--logit-lens"), "blocks 0 to 7"),
+        ("w1", ("--layers", "x"), "--layers: 'x' is no depth"),
+        ("w1", ("--depth", "1.0"), "never hears a state"),
+        ("w1", ("--depth", "0.2,0.4"), "one depth"),
+        ("w1", ("--ahead", "99"), "0 to 16"),
+        ("w1", ("--seed", "-1"), "seed"),
+        ("w1", ("--out", "FOLDER/file/lens.html"), "lens.html cannot be written"),
+        ("w1", ("--out", "FOLDER"), "is a folder"),
+    ],
+)
+def test_a_lens_that_cannot_be_is_refused(text, options, words, tiny, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert tiny(text, *(option.replace("FOLDER", str(tmp_path)) for option in options)) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "stillwired lens: " in error
+    assert "Traceback" not in error
+
+
+def test_empty_standard_input_is_refused(tiny, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert tiny("-") == 2
+    assert "empty" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    assert tiny("-") == 2
+    assert "not valid UTF-8" in capsys.readouterr().err

@@ -9,8 +9,8 @@ import pytest
 
 from stillwired.instruments import future_lens as module
 from stillwired.instruments.future_lens import FutureLens, sums_of
-from stillwired.instruments.learned_prompt import Recipe
 from stillwired.instruments.linear_map import RIDGES
+from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.survey import AHEAD
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.instruments.vocabulary_map import RIDGES as VOCABULARY_RIDGES

@@ -15,17 +15,18 @@ from stillwired.engine.cone import Cone
 from stillwired.engine.sites import final
 from stillwired.errors import EngineError, UsageError
 from stillwired.instruments import learned_prompt as module
-from stillwired.instruments.learned_prompt import (
+from stillwired.instruments import prompt_training
+from stillwired.instruments.learned_prompt import learned_prompt
+from stillwired.instruments.prompt_readers import Prompt, plan_prompt
+from stillwired.instruments.prompt_training import (
     SHORT,
     Lesson,
     Recipe,
     Underway,
     choose_loss,
     divergences,
-    learned_prompt,
     train,
 )
-from stillwired.instruments.prompt_readers import Prompt, plan_prompt
 from stillwired.instruments.text import TextReadings
 from stillwired.mutants.readings import damaged
 from stillwired.store.cache import Store
@@ -92,7 +93,7 @@ def test_a_step_follows_the_plain_gradient(checkpoint, cone, text, trained, bloc
     fit = lesson_of(text, "fit", block, trained, slice(5))
     start = 0.3 * torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(2))
     ours, theirs = (start.clone().requires_grad_() for _ in range(2))
-    loss = module._descend(cone, ours, block, fit)
+    loss = prompt_training._descend(cone, ours, block, fit)
     expected = plain_loss(checkpoint, theirs, block, fit)
     torch.autograd.backward(expected)
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
@@ -109,7 +110,7 @@ def test_gradients_of_several_packs_add_up(engine, cone, text):
     gradients, losses = [], []
     for runs in (cone, small):
         vectors = torch.full((4, WIDTH), 0.1).requires_grad_()
-        losses.append(module._descend(runs, vectors, 4, fit))
+        losses.append(prompt_training._descend(runs, vectors, 4, fit))
         gradients.append(vectors.grad)
     with torch.no_grad():
         assert len(list(divergences(small, torch.full((4, WIDTH), 0.1), 4, fit))) > 1
@@ -129,7 +130,7 @@ def test_steps_are_those_of_adamw_in_drawn_order(cone, text):
     optimiser = torch.optim.AdamW([vectors], lr=0.02, betas=(0.9, 0.999), weight_decay=1e-5)
     for rows in order:
         optimiser.zero_grad()
-        module._descend(cone, vectors, 4, fit.of(rows))
+        prompt_training._descend(cone, vectors, 4, fit.of(rows))
         optimiser.step()
     assert torch.equal(ended.vectors, vectors.detach())
     assert [state.step for state in seen] == [4]
@@ -145,7 +146,7 @@ def test_gradients_are_added_up_in_one_order():
         for _ in range(30):
             cell = torch.ones(1, 12, 576, requires_grad=True)
             total = (cell[0, torch.zeros(128, dtype=torch.long)] * weights).sum()
-            with module._same_every_time(total.device):
+            with prompt_training._same_every_time(total.device):
                 torch.autograd.backward(total)
             gradients.append(cell.grad)
     finally:
@@ -215,7 +216,7 @@ def test_the_vectors_with_the_smallest_choose_loss_are_kept(cone, text):
 
 
 def test_the_loss_on_the_choose_split_is_a_mean_over_its_rows(checkpoint, cone, text, monkeypatch):
-    monkeypatch.setattr(module, "CHOOSE_ROWS", 7)
+    monkeypatch.setattr(prompt_training, "CHOOSE_ROWS", 7)
     choose = lesson_of(text, "choose", 4, (1, 2))
     assert len(choose) == 16
     vectors = torch.full((3, WIDTH), 0.2)
@@ -225,7 +226,7 @@ def test_the_loss_on_the_choose_split_is_a_mean_over_its_rows(checkpoint, cone, 
 
 
 def test_the_order_goes_through_all_rows_before_it_repeats_one():
-    order = module._order(10, replace(FEW, steps=5, batch=4), np.random.default_rng(0))
+    order = prompt_training._order(10, replace(FEW, steps=5, batch=4), np.random.default_rng(0))
     assert order.shape == (5, 4)
     assert sorted(order.ravel()[:10]) == sorted(order.ravel()[10:]) == list(range(10))
 

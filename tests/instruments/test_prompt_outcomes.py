@@ -10,9 +10,10 @@ import pytest
 from stillwired.engine.cone import Cone
 from stillwired.errors import UsageError
 from stillwired.instruments.future_lens import FutureLens
-from stillwired.instruments.learned_prompt import Recipe, learned_prompt
+from stillwired.instruments.learned_prompt import learned_prompt
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.prompt_readers import FIXED_PROMPTS, Prompt, read_prompt, swapped_rows
+from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.survey import FURTHEST
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.store.cache import Store

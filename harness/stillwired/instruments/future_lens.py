@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from stillwired.instruments.depths import FIRST, LATE, Depth
 from stillwired.instruments.fed_linear import FedLinear
-from stillwired.instruments.learned_prompt import SHORT, Recipe
 from stillwired.instruments.linear_map import LinearMap, Training, solve_ridge, train_on_kl
 from stillwired.instruments.moments import Moments, Whitened
 from stillwired.instruments.ngrams import FollowerTable, count_followers
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
+from stillwired.instruments.prompt_training import SHORT, Recipe
 from stillwired.instruments.survey import AHEAD, Survey
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.instruments.vocabulary_map import RIDGES, VocabularyMap

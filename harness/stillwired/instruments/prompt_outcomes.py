@@ -20,7 +20,7 @@ from stillwired.engine.cone import Cone
 from stillwired.engine.engine import Progress
 from stillwired.errors import UsageError
 from stillwired.instruments.depths import Depth
-from stillwired.instruments.learned_prompt import SHORT, Recipe, learned_prompt, listed
+from stillwired.instruments.learned_prompt import learned_prompt, listed
 from stillwired.instruments.prompt_readers import (
     FIXED_PROMPTS,
     LIKELIEST,
@@ -28,6 +28,7 @@ from stillwired.instruments.prompt_readers import (
     read_prompt,
     swapped_rows,
 )
+from stillwired.instruments.prompt_training import SHORT, Recipe
 from stillwired.instruments.survey import FURTHEST, Say
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.outcomes import Outcome

@@ -7,9 +7,11 @@ draw: controls from the suite's seed and the text, fits from the checkpoint as w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,17 +199,43 @@ class TextReadings:
             build: Computes them.
             module: The module that computes them; its sources are part of the key.
         """
+        inputs, code = self._key({"what": what, **given}, module)
+        return self._store.arrays("readings", inputs, build, code=code)
+
+    def folder(
+        self, kind: str, given: Mapping[str, Any], build: Callable[[Path, Path], None], module: str
+    ) -> Path:
+        """Return a folder that follows from these readings, from the cache or built now.
+
+        Args:
+            kind: What sort of cache entry it is.
+            given: As in `cached`.
+            build: Fills the empty folder that it is given first. Then it is given the path of a
+                safetensors file on the same disk, which a build that is interrupted may leave
+                for the next one to go on from; it is removed after a whole one.
+            module: As in `cached`.
+        """
+        inputs, code = self._key(given, module)
+        key = self._store.path_of(kind, inputs, code=code).name
+        # Beside the scratch folders, which are swept: a plain file there stays until it is done.
+        unfinished = self._store.root / "tmp" / f"{kind}-{key}.safetensors"
+        path = self._store.folder(kind, inputs, lambda to: build(to, unfinished), code=code)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        return path
+
+    def _key(self, given: Mapping[str, Any], module: str) -> tuple[dict[str, Any], str]:
+        """Inputs and code of a cache entry."""
         inputs = {
             "checkpoint": self.checkpoint.key,
             "corpus": self.corpus.digest,
             "plan": self.plan.key(),
             "damage": self.damage,
-            "what": what,
             **given,
         }
         # Damage is done by code of its own, which must count as well.
         modules = [module, "stillwired.mutants.readings"] if self.damage else [module]
-        return self._store.arrays("readings", inputs, build, code=code_digest(*modules))
+        return inputs, code_digest(*modules)
 
 
 def entropy(tokens: NDArray[np.int64]) -> float:

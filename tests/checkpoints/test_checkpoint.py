@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM
 
 from stillwired.checkpoints.checkpoint import Checkpoint, Regime
 from stillwired.checkpoints.prepare import prepare
@@ -235,3 +235,26 @@ def test_a_broken_model_in_memory_is_refused(model: Any, tokenizer: Any) -> None
         model.lm_head.weight[5, 5] = float("inf")
     with pytest.raises(CheckpointError, match="not a number"):
         Checkpoint.of_model(model, tokenizer, name="tiny")
+
+
+def test_experts_compute_in_float64(
+    tokenizer: Any, tmp_path: Path, open_folder: Callable[..., Checkpoint]
+) -> None:
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=4,
+    )
+    MixtralForCausalLM(config).save_pretrained(tmp_path / "tiny")
+    tokenizer.save_pretrained(tmp_path / "tiny")
+    ids = torch.tensor([[1, 2, 3, 4]])
+    single, double = (open_folder(tmp_path / "tiny", dtype=d) for d in ("float32", "float64"))
+    with torch.inference_mode():
+        expected, found = single.model(ids).logits, double.model(ids).logits
+    assert found.dtype == torch.float64
+    assert (found - expected).abs().max() < 1e-5

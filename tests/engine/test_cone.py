@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stillwired.checkpoints.regime import suit_experts
 from stillwired.engine import pack_walk
 from stillwired.engine.cone import TOLERANCES, Cone
 from stillwired.engine.edits import Edit
@@ -194,6 +195,7 @@ def test_other_precisions_keep_their_own_distance(fresh, engine_of, family, dtyp
         pytest.skip("full forward only")
     checkpoint = fresh(family)
     checkpoint.model.to(dtype)
+    suit_experts(checkpoint.model)
     regime = replace(checkpoint.regime, dtype=str(dtype).removeprefix("torch."))
     cone = Cone(Engine(replace(checkpoint, regime=regime)))
     tokens, edits = sweep(cone, positions=(-2,))

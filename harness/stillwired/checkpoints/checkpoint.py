@@ -15,7 +15,7 @@ from stillwired.checkpoints.loading import (
     quiet_progress,
 )
 from stillwired.checkpoints.prepare import Prepared, key_value_heads
-from stillwired.checkpoints.regime import Regime, check_regime, computed_by
+from stillwired.checkpoints.regime import Regime, check_regime, computed_by, suit_experts
 from stillwired.errors import CheckpointError, UsageError
 
 __all__ = ["Checkpoint", "Regime"]
@@ -218,6 +218,7 @@ class Checkpoint:
         check_finite(model, self.name)
         rows = int(model.get_input_embeddings().weight.shape[0])
         check_tokenizer(tokenizer, rows, self.name)
+        suit_experts(model)
         model.eval()
         model.requires_grad_(False)
         return model, tokenizer

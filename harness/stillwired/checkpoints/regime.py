@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stillwired.errors import UsageError
 
@@ -91,6 +91,20 @@ def check_regime(regime: Regime) -> tuple[torch.device, torch.dtype]:
             f"{', '.join(usable)}."
         )
     return device, dtype
+
+
+def suit_experts(model: Any) -> None:
+    """Let a mixture of experts run in float64: torch's grouped product does not know it.
+
+    Args:
+        model: A transformers model; one without experts, or in another dtype, stays as it is.
+    """
+    import torch
+
+    if model.dtype == torch.float64 and set(model.get_experts_implementation().values()) != {
+        "eager"
+    }:
+        model.set_experts_implementation("eager")
 
 
 def _devices() -> list[str]:

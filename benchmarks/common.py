@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,7 +39,7 @@ def interleaved(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str
     return {name: median(times) for name, times in took.items()}
 
 
-@contextmanager
+@contextlib.contextmanager
 def hooked(*hooks: tuple[Any, Callable[..., Any], bool]) -> Iterator[None]:
     """Register plain hooks: module, function, and whether it looks at the module's input."""
     handles = [
@@ -59,7 +61,7 @@ def difference_of_probabilities(ours: Tensor, plain: Tensor) -> float:
 def peak_megabytes(work: Callable[[], Any]) -> float:
     """Largest resident size during some work, above what was resident before.
 
-    Measure the first run of a work: later ones use memory that the process has kept.
+    What earlier work has freed is given back first, or the process would use it again unseen.
     """
     statm = Path("/proc/self/statm")
     if not statm.exists():
@@ -68,6 +70,9 @@ def peak_megabytes(work: Callable[[], Any]) -> float:
     def resident() -> float:
         return int(statm.read_text().split()[1]) * 4096 / 1e6
 
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     before, peak, done = resident(), [0.0], threading.Event()
 
     def watch() -> None:

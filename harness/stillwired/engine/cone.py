@@ -37,6 +37,9 @@ PACK_CELLS = 512
 CHECK_SHARE = 0.02
 """Cells that may be spent on recomputing, as a share of the cells that ran."""
 
+SHORTEST_CHECK = 48
+"""Tokens that recomputing is counted as at least: a short pass reads every weight all the same."""
+
 WORTH = 0.9
 """A pack that saves less than a tenth of the cells is not worth its mask."""
 
@@ -136,7 +139,7 @@ class Cone:
         # Deterministic, and another place in every reading.
         index = (7919 * self.checked) % len(reading.rows)
         row = reading.rows[index]
-        cost = plan.call.lengths[row] * (plan.deepest + 1)
+        cost = max(plan.call.lengths[row], SHORTEST_CHECK) * (plan.deepest + 1)
         if self.checked and self._cells_checked + cost > CHECK_SHARE * self._cells_run:
             return
         self._cells_checked += cost

@@ -16,6 +16,7 @@ from stillwired.records.finish import finish
 from stillwired.records.run import RunFolder
 from stillwired.records.session import Judge, Run, cell_of
 from stillwired.settings import Settings
+from tests.report.made_curves import family, outcome, write
 
 
 def claim(name):
@@ -52,7 +53,16 @@ def make(tmp_path):
 def test_help_teaches_the_first_steps(capsys):
     assert main([]) == 0
     text = capsys.readouterr().out
-    for word in ("fetch", "models", "judge", "credits", "cache", "pytest claims/", "exit codes"):
+    for word in (
+        "fetch",
+        "models",
+        "judge",
+        "curves",
+        "credits",
+        "cache",
+        "pytest claims/",
+        "exit codes",
+    ):
         assert word in text
 
 
@@ -130,6 +140,35 @@ def test_judging_a_record_needs_no_torch(make):
         [sys.executable, "-c", source], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "False 0"
+
+
+def test_a_record_is_drawn_again(tmp_path, capsys):
+    record = write(tmp_path / "base.json", family("linear"), outcome("bigram"))
+    assert main(["curves", str(record)]) == 0
+    beside = tmp_path / "base.future-lens-N1.svg"
+    assert capsys.readouterr().out == f"curves: {beside}\n"
+    assert main(["curves", str(record), "--out", str(tmp_path / "out")]) == 0
+    elsewhere = tmp_path / "out" / beside.name
+    assert capsys.readouterr().out == f"curves: {elsewhere}\n"
+    assert elsewhere.read_bytes() == beside.read_bytes()
+
+
+def test_what_cannot_be_drawn_is_refused(make, tmp_path, capsys):
+    record = make(holding=1.0)
+    assert main(["curves", record]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"stillwired curves: {record} has no curve to draw")
+    assert "pytest claims/future_lens" in error
+    assert main(["curves", str(tmp_path / "none.json")]) == 2
+    assert "There is no record" in capsys.readouterr().err
+
+
+def test_the_help_of_curves_says_what_is_drawn(capsys):
+    with pytest.raises(SystemExit):
+        main(["curves", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for fact in ("future-lens-N1.svg", "relative depth", "95 % intervals", "GPT-J-6B", "--out"):
+        assert fact in text
 
 
 def test_the_cache_is_listed_and_verified(tmp_path, capsys):

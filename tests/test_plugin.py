@@ -19,6 +19,7 @@ import pytest
 import scipy.stats  # noqa: F401
 
 import stillwired.judge.verdicts  # noqa: F401
+from stillwired.cli import main
 from stillwired.records.record import read_record
 from stillwired.records.rejudge import rejudge
 
@@ -125,6 +126,31 @@ BROKEN = """
 @pytest.mark.parametrize("ahead", [1])
 def test_broken(checkpoint_spec, ahead, judge):
     judge(arm=arm(0.5), checks=[InstrumentCheck("adds up", False, "0.3, 1e-4 allowed")])
+"""
+
+# A finding without a threshold: an estimate that decides nothing, small or large.
+REPORTED = """
+
+ESTIMATE = claim("estimate", expects=(Level("arm", reported=True),), margin=None, mutant=None)
+
+
+@pytest.mark.claim(ESTIMATE)
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_estimate(checkpoint_spec, ahead, judge):
+    judge(arm=arm(0.02 * ahead))
+"""
+
+# Beside a verdict stands what would fail, if anything depended on it.
+ACCOMPANIED = """
+
+@pytest.mark.claim(claim("accompanied"))
+@pytest.mark.parametrize("p", [0.5, 0.02])
+def test_accompanied(checkpoint_spec, p, judge):
+    judge(
+        arm=arm(p),
+        beside={"no state": arm(0.1), "rate": {"late": arm(0.3), "first": arm(0.7)}},
+        facts={"trained parameters, learned": 5760, "optimiser": "Adam"},
+    )
 """
 
 ERRORS = '''
@@ -563,6 +589,106 @@ def test_other_errors_and_later_ones_stay_errors(suite, pytester):
     claims = {v["claim"]: v["verdict"] for v in read_record(record_of(pytester)).data["verdicts"]}
     assert "BROKEN" not in claims.values()
     assert not {"a-paper/engine", "a-paper/anatomy"} & set(claims)
+
+
+# --- estimates, and what stands beside a verdict ------------------------------------------
+
+
+def test_what_is_reported_passes_and_decides_nothing(suite, pytester):
+    for source in (CLAIMS + REPORTED, CLAIMS + FAILING + REPORTED):
+        strict = suite(source, "--claims-strict", "--junitxml=j.xml", "-v")
+        assert strict.ret == (1 if "failing" in source else 0)
+    strict.stdout.fnmatch_lines(
+        [
+            "test_claims.py::test_estimate?tiny-1? REPORTED *",
+            "test_claims.py::test_estimate?tiny-2? REPORTED *",
+        ]
+    )
+    strict.stdout.re_match_lines(
+        [
+            r"a-paper/estimate  N=1 +0\.02\d +0\.01\d … 0\.0\d\d  – +0\.5 +REPORTED",
+            r"a-paper/estimate  N=2 +0\.0[34]\d .* – .* REPORTED",
+            r"2 hold, 1 fails, 0 inconclusive, 0 not applicable, 0 broken, 2 reported .*",
+            r"a-paper/failing FAILS \(p .*, Holm over 2 primary cells\)",
+        ]
+    )
+    strict.stdout.fnmatch_lines(["=* 1 failed, 2 passed, 2 reported in *"])
+    suite(CLAIMS + REPORTED, "--claims-record", "r.json").stdout.fnmatch_lines(
+        ["test_claims.py ..rr *"]
+    )
+    for case in ElementTree.parse(pytester.path / "j.xml").iter("testcase"):
+        if "estimate" in case.get("name"):
+            about = {p.get("name"): p.get("value") for p in case.iter("property")}
+            assert (about["verdict"], about["n"]) == ("REPORTED", "400")
+            assert [child.tag for child in case] == ["properties"]
+    record = read_record(pytester.path / "r.json")
+    cells = [v for v in record.data["verdicts"] if v["claim"] == "a-paper/estimate"]
+    assert [(v["verdict"], v["primary"], v["least"]) for v in cells] == [
+        ("REPORTED", False, "")
+    ] * 2
+    assert all(stored == derived for stored, derived in rejudge(record.path))
+
+
+def test_the_command_judges_estimates_and_what_stands_beside_again(suite, pytester, capsys):
+    suite(CLAIMS + REPORTED + ACCOMPANIED, "--claims-record", "r.json")
+    assert main(["judge", str(pytester.path / "r.json"), "--strict"]) == 1
+    text = capsys.readouterr().out
+    assert "3 hold, 1 fails, 0 inconclusive, 0 not applicable, 0 broken, 2 reported" in text
+    assert "judged again from the outcomes: all agree with the record" in text
+
+
+def test_what_is_reported_needs_no_entry_and_keeps_to_one(suite, pytester):
+    result = suite(CLAIMS + REPORTED, *expect(pytester))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["=* 2 passed, 2 reported in *"])
+    result = suite(CLAIMS + REPORTED, *expect(pytester, ("estimate", {"ahead": 2}, ["REPORTED"])))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["=* 2 passed, 2 reported in *"])
+    result = suite(CLAIMS + REPORTED, *expect(pytester, ("estimate", {"ahead": 2}, ["HOLDS"])))
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "test_claims.py ..rF *",
+            "REPORTED, where expected.json expects HOLDS (It is small.)",
+            "a-paper/estimate * REPORTED (HOLDS expected)",
+            "a-paper/estimate?ahead=2? is REPORTED, expected HOLDS",
+        ]
+    )
+
+
+def test_what_stands_beside_a_verdict_is_kept_and_shown_and_changes_nothing(suite, pytester):
+    result = suite(CLAIMS + ACCOMPANIED, "-v", "--claims-record", "r.json")
+    beside = [
+        "  beside       no state: 0.1??, 95 % interval 0.0?? … 0.1??, 400 examples in 400 *",
+        "  beside       rate ?late?: 0.3??, *",
+        "  beside       rate ?first?: 0.?*",
+        "  fact         trained parameters, learned: 5,760",
+        "  fact         optimiser: Adam",
+    ]
+    # Beneath the test that passed, and in the message of the one that did not: once for each.
+    result.stdout.fnmatch_lines(
+        [
+            "test_claims.py::test_accompanied?tiny-0.5? HOLDS *",
+            *beside,
+            "test_claims.py::test_accompanied?tiny-0.02? FAILS *",
+            "*_ test_accompanied?tiny-0.02? _*",
+            "  claim        The accompanied is there.",
+            "  measured     0.02?, *",
+            *beside,
+        ]
+    )
+    assert result.stdout.str().count("optimiser") == 2
+    assert "optimiser" not in suite(CLAIMS + ACCOMPANIED, "-k", "tiny-0.5").stdout.str()
+    spread = suite(CLAIMS + ACCOMPANIED, "-v", "-n", "2", "-k", "tiny-0.5", separate=True)
+    spread.stdout.fnmatch_lines(["*HOLDS test_claims.py::test_accompanied?tiny-0.5? *", *beside])
+    record = read_record(pytester.path / "r.json")
+    found = {v["params"].get("p"): v for v in record.data["verdicts"]}
+    assert [found[p]["verdict"] for p in (0.5, 0.02)] == ["HOLDS", "FAILS"]
+    one = found[0.5]
+    assert one["facts"] == {"trained parameters, learned": 5760, "optimiser": "Adam"}
+    assert [b["name"] for b in one["beside"]] == ["no state", "rate [late]", "rate [first]"]
+    assert one["evidence"]["beside"]["no state"] in record.data["outcomes"]
+    assert all(stored == derived for stored, derived in rejudge(record.path))
 
 
 # --- options ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ READERS_FIND_THE_PRESENT_TOKEN = Claim(
     version=1,
     says="Late states give away what the model is about to say far more often than first ones.",
     source=FUTURE_LENS.at("Figure 4, N=0"),
-    published="0.23 rising to 0.98, and 0.22 to 0.85 (GPT-J-6B, linear maps)",
+    published="0.23 → 0.98, 0.22 → 0.85 (linear), 0.14 → 0.97, 0.30 → 0.97 (prompts) (GPT-J-6B)",
     expects=(Difference("late", "first", at_least=0.10),),
     margin=0.05,
     applies=PREDICTS_TEXT,
@@ -24,10 +24,10 @@ READERS_FIND_THE_PRESENT_TOKEN = Claim(
 
 
 @pytest.mark.claim(READERS_FIND_THE_PRESENT_TOKEN)
-@pytest.mark.parametrize("reader", ["linear", "vocabulary"])
+@pytest.mark.parametrize("reader", ["linear", "vocabulary", "fixed", "learned"])
 def test_readers_find_the_present_token(future_lens, reader, judge_readers):
     def read(depth, states="own"):
-        return future_lens.read(reader, 0, depth, states=states, few=True)
+        return future_lens.with_reader(reader, 0, depth, states)
 
     late, first = future_lens.late, future_lens.first
     judge_readers(

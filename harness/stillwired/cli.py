@@ -1,4 +1,4 @@
-"""The ``stillwired`` command: fetch ahead, read a text, judge again, look after the cache.
+"""The ``stillwired`` command: fetch ahead, read a text, judge and draw again, keep the cache.
 
 Claims themselves are run by pytest (``pytest claims/``).
 """
@@ -32,11 +32,20 @@ _LENS = (
     "layer on top."
 )
 
+_CURVES = (
+    "`pytest claims/` leaves these pictures beside its record; this draws them once more. There is "
+    "one for each N, future-lens-N1.svg and so on: how often each reader of Future Lens finds what "
+    "the model says N tokens after the next one, by relative depth of the state that it reads, "
+    "with 95 % intervals, beside the published curves of GPT-J-6B. Works without a model, from the "
+    "record and the table of outcomes beside it."
+)
+
 _EPILOG = """\
 first steps:
   stillwired fetch                 get the default model and text (later runs work offline)
   pytest claims/                   judge every claim; `pytest --help` lists the --claims-* options
   stillwired judge RECORD.json     derive the verdicts of a record again, without a model
+  stillwired curves RECORD.json    draw accuracy by layer again, beside the published curves
   stillwired lens "Some text"      see what every layer is about to say at every token
 
 exit codes: 0 all is well, 1 a verdict or a check fails, 2 the command could not do its work
@@ -134,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument(
         "--strict", action="store_true", help="an INCONCLUSIVE primary cell fails too"
     )
+
+    curves = command("curves", _curves, "draw a record's accuracy by layer again", _CURVES)
+    curves.add_argument("record", type=Path, metavar="RECORD.json")
+    where = "where the pictures go, made if need be (default: the record's own folder)"
+    curves.add_argument("--out", type=Path, metavar="FOLDER", help=where)
 
     command("credits", _credits, "list sources and licences of the text and the models")
 
@@ -335,6 +349,14 @@ def _judge(arguments: argparse.Namespace) -> int:
     print(f"judged again from the outcomes: {share} the record")
     assert finished.gate is not None
     return FAILED if changed or not finished.gate.passed else OK
+
+
+def _curves(arguments: argparse.Namespace) -> int:
+    from stillwired.report.curves_files import draw_again
+
+    for path in draw_again(arguments.record, arguments.out):
+        print(f"curves: {path}")
+    return OK
 
 
 def _credits(arguments: argparse.Namespace) -> int:

@@ -18,13 +18,14 @@ import pytest
 
 from stillwired.errors import ClaimError, StillwiredError
 from stillwired.options import INI_ONLY, OPTIONS, Given, depth_id, model_ids, parse
-from stillwired.report.status import ERROR, About, properties, status
+from stillwired.report.status import ERROR, MEASURED, About, properties, status
 from stillwired.settings import Settings
 
 if TYPE_CHECKING:
     from stillwired.judge.results import Obstacle, Verdict
     from stillwired.records.ledger import Ledger
     from stillwired.records.session import CellId, Judge, Run
+    from stillwired.report.curves_files import Drawn
 
 
 class VerdictFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
@@ -35,6 +36,7 @@ STATE: pytest.StashKey[Ledger] = pytest.StashKey()
 CELL: pytest.StashKey[CellId] = pytest.StashKey()
 JUDGE: pytest.StashKey[Judge] = pytest.StashKey()
 RAISED: pytest.StashKey[StillwiredError] = pytest.StashKey()
+DRAWN: pytest.StashKey[dict[Path, Drawn]] = pytest.StashKey()
 
 
 # --- options ------------------------------------------------------------------------------
@@ -82,8 +84,11 @@ def pytest_configure(config: pytest.Config) -> None:
     from stillwired.records.session import Run
     from stillwired.report.console import Terminal
 
-    marker = "claim(declaration): the test judges this claim about a checkpoint."
-    config.addinivalue_line("markers", marker)
+    for marker in (
+        "claim(declaration): the test judges this claim about a checkpoint.",
+        "standard: the test takes trainings of its own, which the quick profile leaves out.",
+    ):
+        config.addinivalue_line("markers", marker)
     try:
         options = parse(_given(config))
     except StillwiredError as error:
@@ -166,6 +171,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, (values, ids, scope) in wanted.items():
         if name in metafunc.fixturenames and name not in by_hand:
             metafunc.parametrize(name, values, ids=ids, indirect=True, scope=scope)  # type: ignore[arg-type]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of the quick profile what takes longer than it is meant to."""
+    if config.stash[STATE].run.settings.profile.name != "quick":
+        return
+    skip = pytest.mark.skip(reason="not in the quick profile: --claims-profile standard runs it")
+    for item in items:
+        if item.get_closest_marker("standard") is not None:
+            item.add_marker(skip)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -380,7 +395,7 @@ def pytest_runtest_makereport(
     config, verdict = item.config, _verdict_of(item)
     expected = config.stash[STATE].run.expected
     short = config.option.tbstyle != "long" and config.get_verbosity() < 2
-    about: About = {"word": "", "expected": None}
+    about: About = {"word": "", "expected": None, "beside": []}
     report.stillwired = about  # type: ignore[attr-defined]
     if report.failed and not isinstance(error, VerdictFailure):
         about["word"] = ERROR
@@ -394,7 +409,11 @@ def pytest_runtest_makereport(
             if error is not None and error.__cause__ is not None and not short:
                 raised = pytest.ExceptionInfo.from_exception(error.__cause__)
                 report.longrepr += f"\n\n{item.repr_failure(raised)}"
-        if report.passed and verdict.verdict != "HOLDS":
+        elif config.get_verbosity() > 0:
+            from stillwired.report.terminal import beside
+
+            about["beside"] = beside(verdict, item.stash[CELL].claim.unit)
+        if report.passed and verdict.verdict not in MEASURED:
             # Other tools know passed, failed and skipped; none of these has passed.
             path, line, _ = item.reportinfo()
             reason = (expected.reason(verdict.key) if expected else "") or verdict.reason
@@ -432,6 +451,16 @@ class Listener:
         if self._state.seen and not self._state.headed:
             _show_header(self._config)
 
+    @pytest.hookimpl(specname="pytest_runtest_logreport", trylast=True)
+    def pytest_runtest_logreport_beside(self, report: pytest.TestReport) -> None:
+        """Show what stands beside a verdict beneath it, in a verbose run."""
+        from stillwired.report.console import Terminal
+
+        about: About | None = getattr(report, "stillwired", None)
+        terminal = Terminal(self._config)
+        if about is not None and about["beside"] and terminal.reporter is not None:
+            terminal.show(terminal.page.plain(about["beside"], "light"))
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count modules that could not be collected."""
         self._state.count(failed=report.failed, of_claim=False, error=False)
@@ -453,7 +482,7 @@ def _show_header(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Merge the cells into records, and let the gate set the exit code."""
+    """Merge the cells into records, let the gate set the exit code, and draw the curves."""
     state = session.config.stash[STATE]
     if hasattr(session.config, "workerinput") or not state.seen:
         return
@@ -463,6 +492,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         # A run that -x stopped early has not judged everything: its gate proves nothing.
         passed = state.passed and not session.shouldfail
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
+    from stillwired.report.curves_files import draw_beside
+
+    records = [one.record for one in state.finished]
+    drawn = {record: draw_beside(record) for record in records if record is not None}
+    session.config.stash[DRAWN] = drawn
 
 
 def pytest_terminal_summary(
@@ -481,11 +515,14 @@ def pytest_terminal_summary(
     from stillwired.report.summary import aftermath, summary
 
     terminal, run = Terminal(config), state.run
-    page = terminal.page
+    page, drawn = terminal.page, config.stash.get(DRAWN, {})
     if not page.quiet and state.finished:
         reporter.write_sep("=", "verdicts")
     for one in state.finished:
         cache = _cache(config) if one.reads_checkpoint else None
         took = time.time() - run.started
-        terminal.show(summary(one, page, expected=run.expected, cache=cache, seconds=took))
+        curves = drawn.get(one.record) if one.record is not None else None
+        terminal.show(
+            summary(one, page, expected=run.expected, cache=cache, seconds=took, drawn=curves)
+        )
     terminal.show(aftermath(state.finished, page, run.folder, state.errors, state.unwritten))

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from stillwired.instruments import future_lens as module
-from stillwired.instruments.future_lens import FutureLens, sums_of
+from stillwired.instruments import linear_outcomes as module
+from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.linear_map import RIDGES
+from stillwired.instruments.linear_outcomes import sums_of
 from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.survey import AHEAD
 from stillwired.instruments.text import TextReadings, other_document
@@ -131,7 +132,7 @@ def test_the_constant_is_what_the_model_says_most_often(lens, text, ahead):
 @pytest.mark.parametrize("place", [0, 1, 3])
 def test_untrained_guesses_equal_a_ridge_by_hand(untrained, text, by_hand, ahead, place):
     depth = text.depths[place]
-    kept = untrained._linear_map(ahead, depth, 1.0)
+    kept = untrained.maps._linear_map(ahead, depth, 1.0)
     assert not kept["trained"]
     guesses, surprisal = by_hand(depth.block, ahead)
     ours = untrained.linear(ahead, depth)
@@ -142,8 +143,11 @@ def test_untrained_guesses_equal_a_ridge_by_hand(untrained, text, by_hand, ahead
     assert ours.factors == {
         "ahead": ahead,
         "population": "all",
+        "reader": "linear",
         "depth": depth.label,
         "block": depth.block,
+        "relative": depth.relative,
+        "states": "own",
         "share": 1.0,
     }
 
@@ -161,7 +165,7 @@ def test_the_last_block_foresees_what_is_about_to_be_said(lens, text):
 def test_a_kept_map_is_read_by_the_models_own_unembedding(lens, text, surprisals, ahead):
     """Whether training was kept or not: surprisal and guesses are those of the kept map."""
     for depth in text.depths:
-        kept = lens._linear_map(ahead, depth, 1.0)
+        kept = lens.maps._linear_map(ahead, depth, 1.0)
         predicted = (text.survey.states("choose", depth.block) - kept["mean"]) @ kept["weights"]
         scores = surprisals((predicted + kept["offset"]).astype(np.float32), normed=True)
         said = text.rows("choose").targets[:, ahead]
@@ -177,7 +181,7 @@ def test_a_kept_map_is_read_by_the_models_own_unembedding(lens, text, surprisals
 def test_shuffled_states_are_the_same_guesses_dealt_out(lens, text, reader):
     depth, rows = text.depths[-1], text.rows("judge")
     guesses = np.concatenate(
-        [lens._guesses(reader, 0, depth, 1.0, part) for part in ("first rows", "other rows")]
+        [lens.maps._guesses(reader, 0, depth, 1.0, part) for part in ("first rows", "other rows")]
     )
     own = lens.read(reader, 0, depth)
     assert np.array_equal(own.scores, guesses == rows.targets[:, 0])
@@ -238,9 +242,8 @@ def test_sums_of_kept_states_equal_those_of_the_pass(text, monkeypatch):
     assert sums_of(text.survey, 4, slice(250)).n == 250
 
 
-def test_first_rows_and_others_are_all_rows(apart_from, lens, text, monkeypatch):
-    monkeypatch.setattr(module, "CURVE_ROWS", 30)
-    parted, depth = FutureLens(apart_from), text.depths[2]
+def test_first_rows_and_others_are_all_rows(apart_from, lens, text):
+    parted, depth = FutureLens(apart_from, first=30), text.depths[2]
     for reader in ("linear", "vocabulary"):
         whole = lens.read(reader, 1, depth)
         assert np.array_equal(parted.read(reader, 1, depth).scores, whole.scores)
@@ -250,9 +253,8 @@ def test_first_rows_and_others_are_all_rows(apart_from, lens, text, monkeypatch)
     assert len(parted.constant(1, few=True)) == 30
 
 
-def test_prompts_read_the_same_first_rows(apart_from, text, monkeypatch):
-    monkeypatch.setattr(module, "CURVE_ROWS", 30)
-    parted = FutureLens(apart_from, Recipe(vectors=2, steps=2, batch=4, every=2))
+def test_prompts_read_the_same_first_rows(apart_from, text):
+    parted = FutureLens(apart_from, Recipe(vectors=2, steps=2, batch=4, every=2), first=30)
     linear = parted.read("linear", 1, text.depths[1], few=True)
     for few in (
         parted.fixed(1, text.depths[1], few=True),

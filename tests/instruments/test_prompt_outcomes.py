@@ -12,7 +12,13 @@ from stillwired.errors import UsageError
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.learned_prompt import learned_prompt
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
-from stillwired.instruments.prompt_readers import FIXED_PROMPTS, Prompt, read_prompt, swapped_rows
+from stillwired.instruments.prompt_readers import (
+    FIXED_PROMPTS,
+    Prompt,
+    nearest_tokens,
+    read_prompt,
+    swapped_rows,
+)
 from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.survey import FURTHEST
 from stillwired.instruments.text import TextReadings, other_document
@@ -197,10 +203,13 @@ def test_a_prompt_without_a_state_needs_no_last_block_among_the_declared(text, l
     assert np.array_equal(again.scores, lens.no_state(1).scores)
 
 
-def test_the_chosen_depth_is_the_least_surprised_on_the_choose_split(lens, readings, text):
+@pytest.mark.parametrize("trained", [1, (1, 2), 2])
+def test_the_chosen_depth_is_the_least_surprised_on_the_choose_split(lens, readings, text, trained):
+    several = (trained,) if isinstance(trained, int) else trained
+    first = several[0]
     rows, surprisal = text.rows("choose"), {}
     for depth in text.depths:
-        kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), RECIPE)
+        kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, several, RECIPE)
         said = read_prompt(
             Cone(text.engine()),
             kept.prompt,
@@ -209,12 +218,148 @@ def test_the_chosen_depth_is_the_least_surprised_on_the_choose_split(lens, readi
             rows.following[:, :2],
             rows.targets[:, :3],
         )
-        surprisal[depth.block] = -said.scores[:, 2].mean()
+        surprisal[depth.block] = -said.scores[:, first].mean()
     best = min(surprisal, key=surprisal.__getitem__)
-    assert lens.prompts.chosen_depth(2).block == best
-    outcome = lens.learned(2)
-    assert outcome.factors["block"] == best
-    assert np.array_equal(outcome.scores, lens.learned(2, lens.prompts.chosen_depth(2)).scores)
+    chosen = lens.prompts.chosen_depth(trained)
+    assert chosen.block == best
+    # One prompt reads every N, at the depth that was chosen for what it was trained for.
+    for ahead in (1, 3):
+        outcome = lens.learned(ahead, trained=trained)
+        assert outcome.factors["block"] == best
+        assert np.array_equal(outcome.scores, lens.learned(ahead, chosen, trained).scores)
+
+
+# What a prompt is given, beside the states.
+
+
+def test_the_prompt_of_one_depth_reads_another(lens, readings, text):
+    early, middle = text.depths[0], text.depths[1]
+    kept = learned_prompt(readings, lambda: Cone(text.engine()), middle.block, (1,), RECIPE)
+    said = spoken(text, kept.prompt, early.block, "own")
+    outcome = lens.learned(1, early, prompt_of=middle)
+    assert np.array_equal(outcome.scores, hits(text, said, 1))
+    assert outcome.factors["block"] == early.block
+    assert not np.array_equal(outcome.scores, lens.learned(1, early).scores)
+
+
+def test_states_of_another_depth_are_scaled_to_the_length_of_those_that_belong(
+    lens, readings, text
+):
+    middle, late = text.depths[1], text.depths[2]
+    kept = learned_prompt(readings, lambda: Cone(text.engine()), middle.block, (1,), RECIPE)
+    lengths = {
+        depth.block: np.linalg.norm(text.survey.states("choose", depth.block), axis=1).mean()
+        for depth in (middle, late)
+    }
+    assert lengths[late.block] > 1.1 * lengths[middle.block]
+    states = np.array(text.survey.states("judge", late.block))
+    states *= lengths[middle.block] / lengths[late.block]
+    rows = text.rows("judge")
+    said = read_prompt(
+        Cone(text.engine()), kept.prompt, middle.block, states, rows.following[:, :3]
+    )
+    outcome = lens.learned(1, middle, states_of=late)
+    assert np.array_equal(outcome.scores, hits(text, said, 1))
+    assert outcome.factors["depth"] == middle.label
+    assert late.label in outcome.name
+
+
+def test_a_wrong_first_token_is_another_documents_and_the_others_stay(lens, readings, text):
+    depth, rows = text.depths[1], text.rows("judge")
+    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), RECIPE)
+    order = other_document(rows.documents, text.rng("wrong tokens"))
+    fed = rows.following[:, :3].copy()
+    fed[:, 0] = rows.following[order, 0]
+    assert (fed[:, 0] != rows.following[:, 0]).mean() > 0.9
+    said = read_prompt(
+        Cone(text.engine()),
+        kept.prompt,
+        depth.block,
+        np.array(text.survey.states("judge", depth.block)),
+        fed,
+    )
+    for ahead in (0, 2):
+        outcome = lens.learned(ahead, depth, fed="wrong first")
+        assert np.array_equal(outcome.scores, hits(text, said, ahead))
+    # What is said at t does not hear what is fed behind it.
+    assert np.array_equal(
+        lens.learned(0, depth, fed="wrong first").scores, lens.learned(0, depth).scores
+    )
+    with pytest.raises(UsageError, match="true, wrong first"):
+        lens.learned(1, depth, fed="none")
+
+
+def test_vectors_turn_into_the_tokens_that_point_most_nearly_their_way(lens, readings, text):
+    depth = text.depths[0]
+    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), RECIPE)
+    table = text.checkpoint.model.get_input_embeddings().weight.detach().numpy()
+    cosine = (kept.vectors.numpy() @ table.T) / np.linalg.norm(table, axis=1)
+    tokens = tuple(cosine.argmax(1).tolist())
+    assert nearest_tokens(text.engine(), kept.prompt).tokens == tokens
+    said = spoken(text, Prompt(tokens), depth.block, "own")
+    outcome = lens.learned(1, depth, as_tokens=True)
+    assert np.array_equal(outcome.scores, hits(text, said, 1))
+    with pytest.raises(UsageError, match="tokens already"):
+        nearest_tokens(text.engine(), Prompt(tokens))
+
+
+def test_a_changed_recipe_is_named_and_trained_apart(lens, readings, text):
+    depth = text.depths[0]
+    changed = replace(RECIPE, vectors=2, share=0.5)
+    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), changed)
+    assert kept.vectors.shape[0] == 2
+    said = spoken(text, kept.prompt, depth.block, "own")
+    outcome = lens.learned(1, depth, recipe={"vectors": 2, "share": 0.5})
+    assert np.array_equal(outcome.scores, hits(text, said, 1))
+    assert "vectors 2, share 0.5" in outcome.name
+
+
+# Scores other than hits.
+
+
+def test_surprisal_is_that_of_the_target(lens, readings, text):
+    depth, rows = text.depths[1], text.rows("judge")
+    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), RECIPE)
+    said = read_prompt(
+        Cone(text.engine()),
+        kept.prompt,
+        depth.block,
+        np.array(text.survey.states("judge", depth.block)),
+        rows.following[:, :3],
+        rows.targets,
+    )
+    for ahead in (0, 1, 3):
+        outcome = lens.learned(ahead, depth, score="surprisal")
+        assert np.allclose(outcome.scores, -said.scores[:, ahead], atol=1e-5)
+        assert outcome.examples.tolist() == rows.examples.tolist()
+    with pytest.raises(UsageError, match="hits, surprisal, surer half, random half"):
+        lens.learned(1, depth, score="luck")
+
+
+def test_the_surer_half_is_held_against_the_other():
+    hits_ = np.array([1.0, 0.0, 1.0, 1.0, 0.0])
+    sure = np.array([0.9, 0.1, 0.5, 0.8, 0.2], np.float32)
+    scores = PromptOutcomes.surer_minus_other(hits_, sure)
+    assert scores.mean() == pytest.approx(1.0 - 0.0)
+    assert scores[2] == 0.0
+    assert PromptOutcomes.surer_minus_other(hits_, 1 - sure).mean() == pytest.approx(-1.0)
+    assert PromptOutcomes.surer_minus_other(np.ones(6), np.zeros(6)).mean() == 0.0
+
+
+def test_confidence_is_the_prompts_own(lens, text):
+    depth = text.depths[1]
+    hit = lens.learned(1, depth).scores
+    said = spoken(
+        text,
+        learned_prompt(lens.text, lambda: Cone(text.engine()), depth.block, (1,), RECIPE).prompt,
+        depth.block,
+        "own",
+    )
+    wanted = PromptOutcomes.surer_minus_other(hit, said.probabilities[:, 1])
+    assert lens.learned(1, depth, score="surer half").scores.mean() == pytest.approx(wanted.mean())
+    dealt = lens.learned(1, depth, score="random half").scores
+    assert not np.array_equal(dealt, wanted)
+    assert np.array_equal(np.abs(dealt) > 0, (hit > 0))
 
 
 # The cache.
@@ -266,7 +411,9 @@ def test_another_recipe_is_another_reader(lens, readings, text):
     FutureLens(again, RECIPE).learned(1, depth)
     assert not told
     FutureLens(again, replace(RECIPE, restart=1)).learned(1, depth)
-    about = "reading block 1 with the prompt trained for N=1, own states, first rows"
+    about = (
+        "reading block 1 with the learned prompt, depth0.10, trained for 1, own states, first rows"
+    )
     assert told[:2] == [about, "training the prompt of block 1 for N=1"]
     assert "step 8 of 8" in told[3]
     assert f"{about}: 100 %" in told

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from stillwired.errors import ClaimError
 from stillwired.judge import Verdict, Word
 from stillwired.judge.gate import gate, holm
 
-H, F, I, N, B = Word  # noqa: E741
+H, F, I, N, B, R = Word  # noqa: E741
 
 
 def cell(name, word, p=None, primary=True, reason="why"):
@@ -77,6 +79,44 @@ def test_inconclusive_fails_a_strict_run_only():
 def test_a_blocked_failure_never_fails_the_gate():
     """A cell whose parts fail but which was capped is not a failure, whatever its p."""
     assert gate([cell("a", I, p=1e-9)]).passed
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("word", [R, I, N])
+def test_what_is_reported_never_gates(word, strict):
+    """Neither for itself, nor by diluting the correction of those that are judged."""
+    reported = [
+        replace(cell(f"r{k}", word, primary=False), reported=True, p_fail=None) for k in range(50)
+    ]
+    assert gate([cell("a", H), *reported], strict=strict).passed
+    answer = gate([cell("a", F, p=0.03), *reported], strict=strict)
+    assert not answer.passed
+    assert set(answer.corrected) == {"paper/a"}
+
+
+def test_a_broken_report_fails_as_anything_broken_does():
+    assert not gate([replace(cell("r", B, primary=False), reported=True)]).passed
+
+
+@pytest.mark.parametrize(
+    ("word", "listed", "line"),
+    [
+        (R, None, None),
+        (R, (R,), None),
+        (R, (N, R), None),
+        (R, (H, F), "paper/a is REPORTED, expected HOLDS or FAILS: why"),
+        (N, None, "paper/a is NOT APPLICABLE, expected REPORTED (no exception is listed): why"),
+        (N, (N,), None),
+        (I, (R,), "paper/a is INCONCLUSIVE, expected REPORTED: why"),
+        (B, (R,), "paper/a is BROKEN, expected REPORTED: why"),
+    ],
+)
+def test_what_is_reported_need_not_be_listed(word, listed, line):
+    expected = {} if listed is None else {"paper/a": listed}
+    one = replace(cell("a", word, primary=False), reported=True)
+    answer = gate([one], expected=expected)
+    assert answer.lines == (() if line is None else (line,))
+    assert answer.passed is (line is None)
 
 
 def test_a_run_without_judged_primary_cells_says_so():

@@ -27,6 +27,7 @@ def interval(low, high, clusters=40):
         ({"between": (0.15, 0.3)}, "0.15 … 0.30"),
         ({"within": 0.05}, "±0.05"),
         ({"between": (-0.1, 0.25)}, "−0.10 … 0.25"),
+        ({"reported": True}, ""),
     ],
 )
 def test_a_region_reads_as_in_the_table(region, text):
@@ -66,6 +67,12 @@ def test_below_eight_clusters_nothing_holds_but_it_may_fail():
     assert locate(interval(0.5, 0.6, clusters=8), region) is Word.HOLDS
     assert locate(interval(0.5, 0.6, clusters=7), region) is Word.INCONCLUSIVE
     assert locate(interval(-0.6, -0.5, clusters=7), region) is Word.FAILS
+
+
+@pytest.mark.parametrize("clusters", [2, 40])
+@pytest.mark.parametrize("end", [0.001, float("inf")])
+def test_without_a_region_nothing_is_decided(end, clusters):
+    assert locate(interval(-end, end, clusters), Region("reported")) is Word.REPORTED
 
 
 @given(st.tuples(ends, ends), st.tuples(ends, ends), st.floats(0, 1), st.floats(0, 1))

@@ -98,6 +98,8 @@ def test_an_obstacle_stands_alone_and_says_why(evidence):
     with pytest.raises(ClaimError, match="one or the other"):
         evidence(obstacle=obstacle)
     with pytest.raises(ClaimError, match="one or the other"):
+        Evidence({}, facts={"rank": 3}, obstacle=obstacle)
+    with pytest.raises(ClaimError, match="one or the other"):
         Evidence({}, instrument=(InstrumentCheck("adds up", True),), obstacle=obstacle)
     with pytest.raises(ClaimError, match="kind 'weather'"):
         Obstacle("weather", "rain", "It rains.")
@@ -339,6 +341,24 @@ def test_no_difference_has_to_be_shown(claim, outcome, noisy, difference, cluste
     assert verdict.checks[0].passed
 
 
+@pytest.mark.parametrize(("spread", "words"), [(0.01, {Word.HOLDS}), (1.5, {Word.BROKEN})])
+def test_a_least_effect_may_have_to_be_measured_finely(claim, outcome, noisy, spread, words):
+    arms = {
+        "linear": outcome("linear", noisy(0.5, sd=spread, clusters=40, seed=1)),
+        "bigram": outcome("bigram", noisy(0, sd=spread, clusters=40, seed=2)),
+    }
+    expects = (Difference("linear", "bigram", at_least=0.005),)
+    verdict = judge_cell(claim(expects=expects, sensitivity=0.02), Evidence(arms), {})
+    assert {verdict.verdict} == words
+    (check,) = [check for check in verdict.checks if check.kind == "sensitivity"]
+    assert check.passed is (verdict.verdict is Word.HOLDS)
+    # Turned round, the effect has the declared size below zero.
+    assert check.high - check.low == pytest.approx(verdict.high - verdict.low) or words == {
+        Word.BROKEN
+    }
+    assert (check.low + check.high) / 2 == pytest.approx(-0.02, abs=0.3 * (check.high - check.low))
+
+
 def test_a_planted_difference_that_goes_unnoticed_breaks_the_claim(claim, outcome, noisy):
     arms = {
         "linear": outcome("linear", noisy(0.001, sd=0.01, seed=1)),
@@ -469,6 +489,134 @@ def test_a_level_that_never_varies_is_not_judged(claim, outcome):
     assert "no measure of chance" in verdict.reason
 
 
+def only_reported(claim, *expects, **more):
+    expects = expects or (Difference("linear", "bigram", reported=True),)
+    return claim(expects=expects, **{"margin": None, "mutant": None, **more})
+
+
+@pytest.mark.parametrize("effect", [0.2, 0.0, -0.2])
+@pytest.mark.parametrize("clusters", [7, 40])
+def test_without_a_threshold_the_estimate_is_all_there_is(claim, evidence, effect, clusters):
+    declared = only_reported(claim, primary={"ahead": 1})
+    verdict = judge_cell(declared, evidence(effect, clusters=clusters), {"ahead": 1})
+    assert verdict.verdict is Word.REPORTED
+    assert verdict.estimate == pytest.approx(effect)
+    assert verdict.low < effect < verdict.high
+    assert (verdict.n, verdict.clusters) == (8 * clusters, clusters)
+    assert (verdict.least, verdict.reason, verdict.p_fail) == ("", "", None)
+    assert (verdict.primary, verdict.reported) == (False, True)
+    (part,) = verdict.parts
+    assert (part.word, part.least, part.p_fail) == (Word.REPORTED, "", 1.0)
+
+
+def test_the_first_part_leads_a_report(claim, outcome, noisy):
+    declared = only_reported(
+        claim,
+        Level("late", reported=True),
+        Level("early", reported=True),
+        Steps("u", reported=True),
+    )
+    levels = {"late": 3.0, "early": -1.0}
+    arms = {name: outcome(name, noisy(level)) for name, level in levels.items()}
+    arms["u"] = {"0.1": arms["late"], "0.5": arms["early"]}
+    verdict = judge_cell(declared, Evidence(arms), {})
+    assert verdict.estimate == pytest.approx(3.0)
+    assert [part.estimate for part in verdict.parts] == pytest.approx([3.0, -1.0, -4.0])
+
+
+def test_a_report_of_what_never_varies_has_no_interval(claim, outcome):
+    declared = only_reported(claim, Level("arm", reported=True))
+    verdict = judge_cell(declared, Evidence({"arm": outcome("arm", np.full(320, 3.7))}), {})
+    assert verdict.verdict is Word.REPORTED
+    assert (verdict.estimate, verdict.low, verdict.high) == (pytest.approx(3.7), None, None)
+
+
+@pytest.mark.parametrize(
+    ("mean", "otherwise", "word"),
+    [
+        (0.9, "not applicable", Word.REPORTED),
+        (0.1, "not applicable", Word.NOT_APPLICABLE),
+        (0.3, "not applicable", Word.INCONCLUSIVE),
+        (0.1, "undecided", Word.INCONCLUSIVE),
+        (0.9, "undecided", Word.REPORTED),
+    ],
+)
+def test_a_report_applies_only_where_the_ability_is_shown(
+    claim, evidence, outcome, noisy, mean, otherwise, word
+):
+    declared = only_reported(claim, applies=(Needs("top-1", 0.3, otherwise=otherwise),))
+    ability = {"top-1": outcome("ability", noisy(mean), prefix="other")}
+    verdict = judge_cell(declared, evidence(ability=ability), {})
+    assert (verdict.verdict, verdict.reported, verdict.p_fail) == (word, True, None)
+    assert bool(verdict.reason) is (word is not Word.REPORTED)
+    assert (verdict.estimate is None) is (word is Word.NOT_APPLICABLE)
+
+
+def test_a_report_from_a_broken_instrument_is_broken(claim, evidence):
+    checks = (InstrumentCheck("finite", False, "3 NaN"),)
+    verdict = judge_cell(only_reported(claim), evidence(instrument=checks), {})
+    assert (verdict.verdict, verdict.estimate, verdict.reported) == (Word.BROKEN, None, True)
+    obstacle = Obstacle("ability", "parts", "Mamba has no heads.")
+    verdict = judge_cell(only_reported(claim), Evidence({}, obstacle=obstacle), {})
+    assert (verdict.verdict, verdict.reported) == (Word.NOT_APPLICABLE, True)
+
+
+def test_evidence_for_a_report_has_to_fit_as_well(claim, evidence, outcome):
+    arm = outcome("arm", np.arange(16.0))
+    for more in ({"null": {"linear": arm}}, {"planted": {"linear": arm}}, {"arms": {"x": arm}}):
+        with pytest.raises(ClaimError):
+            judge_cell(only_reported(claim), evidence(**more), {})
+
+
+@pytest.mark.parametrize(
+    ("effect", "word"), [(0.2, Word.HOLDS), (-0.2, Word.FAILS), (0.02, Word.INCONCLUSIVE)]
+)
+def test_what_stands_beside_a_verdict_is_shown_and_changes_nothing(
+    claim, evidence, outcome, noisy, effect, word
+):
+    beside = {
+        "no state": outcome("other rows", noisy(-9.0, clusters=10), prefix="other"),
+        "rate": {"0.9": outcome("r", np.ones(80)), "0.1": outcome("r", np.arange(80) % 2)},
+    }
+    facts = {"trained parameters, learned": 5760, "by": "Adam", "loss": 2.5}
+    bare = judge_cell(claim(), evidence(effect), {})
+    verdict = judge_cell(claim(), evidence(effect, beside=beside, facts=facts), {})
+    assert verdict.verdict is word
+    assert replace(verdict, beside=(), facts={}) == bare
+    assert verdict.facts == facts
+    first, high, low = verdict.beside
+    assert [one.name for one in verdict.beside] == ["no state", "rate [0.9]", "rate [0.1]"]
+    assert first.estimate == pytest.approx(-9.0)
+    assert first.low < -9.0 < first.high
+    assert (first.n, first.clusters) == (80, 10)
+    # Hits have the intervals of hits, that of a rate of 1 included.
+    assert (high.estimate, high.high) == (1.0, 1.0)
+    assert 0.5 < high.low < 1.0
+    assert 0.0 < low.low < low.estimate == 0.5
+    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
+
+
+def test_what_stands_beside_is_estimated_unless_the_instrument_is_broken(
+    claim, evidence, outcome, noisy
+):
+    """A model that lacks the ability may still show what it lacks; a broken figure shows none."""
+    more = {"beside": {"no state": outcome("x", noisy(0.1))}, "facts": {"rank": 3}}
+    declared = claim(applies=(Needs("top-1", 0.3),))
+    ability = {"top-1": outcome("ability", noisy(0.1), prefix="other")}
+    weak = judge_cell(declared, evidence(ability=ability, **more), {})
+    assert weak.verdict is Word.NOT_APPLICABLE
+    assert [one.name for one in weak.beside] == ["no state"]
+    checks = (InstrumentCheck("finite", False, "3 NaN"),)
+    broken = judge_cell(claim(), evidence(instrument=checks, **more), {})
+    assert (broken.beside, broken.facts) == ((), {"rank": 3})
+
+
+def test_something_else_than_outcomes_beside_is_an_error(claim, evidence):
+    for beside in ({"no state": 0.3}, {"no state": {}}, {"no state": {"late": 0.3}}):
+        with pytest.raises(ClaimError, match="'no state'"):
+            judge_cell(claim(), evidence(beside=beside), {})
+
+
 def test_evidence_that_does_not_fit_is_an_error_and_never_skipped(claim, evidence, outcome):
     arm = outcome("arm", np.arange(16.0))
     bare = evidence()
@@ -497,13 +645,27 @@ def test_a_null_for_a_rival_alone_is_an_error(claim, evidence, outcome, noisy):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.floats(-0.2, 0.3), st.integers(8, 60), st.integers(0, 99), st.booleans())
+@given(
+    st.floats(-0.2, 0.3),
+    st.integers(8, 60),
+    st.integers(0, 99),
+    st.sampled_from(["null", "no null", "reported"]),
+    st.dictionaries(st.text(), st.text() | st.integers() | st.floats(-9, 9), max_size=3),
+)
 def test_a_verdict_survives_json_and_is_the_same_when_derived_again(
-    claim, evidence, outcome, noisy, effect, clusters, seed, with_null
+    claim, evidence, outcome, noisy, effect, clusters, seed, kind, facts
 ):
     arm = outcome("null", noisy(0, clusters=clusters, seed=seed))
-    declared = claim(null="shuffled" if with_null else None, primary={"ahead": 1})
-    bare = evidence(effect, clusters=clusters, null={"linear": arm} if with_null else {})
+    declared = claim(null="shuffled" if kind == "null" else None, primary={"ahead": 1})
+    if kind == "reported":
+        declared = only_reported(claim)
+    bare = evidence(
+        effect,
+        clusters=clusters,
+        null={"linear": arm} if kind == "null" else {},
+        beside=dict.fromkeys(facts, arm),
+        facts=facts,
+    )
     verdict = judge_cell(declared, bare, {"ahead": 1, "depth": 0.5})
     assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
     again = judge_cell(type(declared).from_json(declared.to_json()), bare, verdict.params)

@@ -187,7 +187,7 @@ def test_damages_do_not_share_what_is_derived(text):
     found = {}
     for damage in ("", *SURVEYS):
         readings = damaged(text, damage) if damage else text
-        found[damage] = FutureLens(readings)._linear_map(2, last, 1.0)["weights"]
+        found[damage] = FutureLens(readings).maps._linear_map(2, last, 1.0)["weights"]
     sound = found[""]
     changed = {damage for damage, weights in found.items() if not np.array_equal(weights, sound)}
     assert {FIRST_BLOCK, FINALS, SAME} <= changed

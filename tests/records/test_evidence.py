@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +21,7 @@ from stillwired.records.evidence import (
     save_outcomes,
     write_table,
 )
+from stillwired.records.files import plain_json
 
 names = st.text(max_size=8).filter(lambda text: "\x00" not in text)
 
@@ -121,6 +125,44 @@ def test_an_obstacle_is_kept_in_place_of_outcomes():
     assert outcome_ids(data) == []
     assert evidence_from_json(data, {}).obstacle == obstacle
     assert "obstacle" not in evidence_to_json(evidence())[0]
+
+
+def test_what_stands_beside_is_kept_with_its_rows_and_its_order():
+    bare, beside = evidence(), {"no state": outcome("n"), "rate": {"b": outcome("b")}}
+    beside["rate"]["a"] = outcome("bigram")
+    facts = {"trained": 5760, "by": "Adam", "loss": 0.5}
+    data, stored = evidence_to_json(replace(bare, beside=beside, facts=facts))
+    assert set(outcome_ids(data)) == set(stored)
+    # The arm of the same rows is not stored again.
+    assert len(stored) == len(evidence_to_json(bare)[1]) + 2
+    read = evidence_from_json(json.loads(json.dumps(data)), stored)
+    assert equal(read.beside["no state"], outcome("n"))
+    assert list(read.beside["rate"]) == ["b", "a"]
+    assert equal(read.beside["rate"]["a"], outcome("bigram"))
+    assert read.facts == facts
+    assert [type(fact) for fact in read.facts.values()] == [int, str, float]
+
+
+def test_evidence_with_nothing_beside_is_written_and_read_as_ever():
+    data, stored = evidence_to_json(evidence())
+    assert list(data) == ["arms", "null", "planted", "ability", "instrument"]
+    read = evidence_from_json(data, stored)
+    assert (read.beside, read.facts) == ({}, {})
+
+
+arms = st.one_of(outcomes(), st.dictionaries(names, outcomes(), min_size=1, max_size=3))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    beside=st.dictionaries(names, arms, max_size=3),
+    facts=st.dictionaries(names, st.one_of(names, st.integers(), st.floats(-9, 9)), max_size=3),
+)
+def test_anything_beside_reads_back(beside, facts):
+    data, stored = evidence_to_json(Evidence({}, beside=beside, facts=facts))
+    again, restored = evidence_to_json(evidence_from_json(json.loads(json.dumps(data)), stored))
+    assert plain_json(again) == plain_json(data)
+    assert restored.keys() == stored.keys()
 
 
 def test_an_outcome_used_twice_is_stored_once(tmp_path):

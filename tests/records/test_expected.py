@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,20 @@ def test_any_other_cell_must_hold(tmp_path):
     assert not expected.met(verdict(Word.FAILS, ahead=1))
     assert not expected.met(verdict(Word.FAILS, ahead=2, depth=0.5))
     assert expected.reason("some-paper/finding[ahead=1]") == ""
+
+
+def test_what_is_reported_needs_no_entry_and_keeps_to_one(tmp_path):
+    expected = read_expected(write(tmp_path, FILE))
+    assert expected.met(verdict(Word.REPORTED))
+    assert not expected.met(verdict(Word.REPORTED, ahead=2))
+    weak = replace(verdict(Word.NOT_APPLICABLE), reported=True)
+    assert not expected.met(weak)
+    assert expected.allowed(weak) == (Word.REPORTED,)
+    listed = read_expected(
+        write(tmp_path, FILE | {"expected": [ENTRY | {"verdicts": ["REPORTED"]}]})
+    )
+    assert listed.met(verdict(Word.REPORTED, ahead=2))
+    assert not listed.met(verdict(Word.HOLDS, ahead=2))
 
 
 def test_it_must_be_about_the_run(tmp_path):

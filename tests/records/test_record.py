@@ -118,6 +118,22 @@ def test_content_of_a_record(folder):
     assert record["times"]["started"].startswith("2023-11-1")
 
 
+def test_what_stands_beside_takes_its_place_in_the_record(folder):
+    declared, other = claim(), outcome("other", (1.0, 1.0))
+    verdict = Verdict(declared.id, 1, {}, True, Word.HOLDS, facts={"trained": 5760})
+    evidence = Evidence({"arm": outcome()}, beside={"none": other}, facts={"trained": 5760})
+    folder.add(declared, verdict, evidence, order=0, spec="m", seconds=0.5)
+    record, outcomes = merge(folder, "m", FACTS)
+    (stored,) = record["verdicts"]
+    assert record["schema"] == 1
+    assert stored["facts"] == stored["evidence"]["facts"] == {"trained": 5760}
+    assert list(outcomes) == [
+        stored["evidence"]["arms"]["arm"],
+        stored["evidence"]["beside"]["none"],
+    ]
+    assert [about["name"] for about in record["outcomes"].values()] == ["arm", "other"]
+
+
 def test_times_stand_outside_the_digest_and_everything_else_inside(folder):
     add(folder, 0, claim(), {})
     first, _ = merge(folder, "m", FACTS)

@@ -55,11 +55,18 @@ def outcome(name, p, seed, rows=480):
 
 
 A, B, C = outcome("a", 0.7, 1), outcome("b", 0.3, 2), outcome("c", 0.1, 3)
+D = outcome("d", 0.5, 4, rows=80)
 
 
 def blocked(kind):
     declared = claim(f"no-{kind}", Level("a", at_least=0.1), applies=(Needs("top-1", 0.5),))
     return declared, Evidence({}, obstacle=Obstacle(kind, "what", "It is not there."))
+
+
+def accompanied():
+    declared = claim("accompanied", Level("a", at_least=0.1))
+    beside = {"late": D, "others": {"b": B, "a": A}}
+    return declared, Evidence({"a": A}, beside=beside, facts={"trained": 5760, "loss": 0.1 + 0.2})
 
 
 CELLS = {
@@ -83,13 +90,21 @@ CELLS = {
         claim("close", Level("a", between=(0.0, float(A.scores.mean()) + 0.001))),
         Evidence({"a": A}),
     ),
+    Word.REPORTED: (
+        replace(
+            claim("estimate", Difference("a", "b", reported=True), Level("a", reported=True)),
+            margin=None,
+            mutant=None,
+        ),
+        Evidence({"a": A, "b": {"late": B, "first": C}}, beside={"c": C}, facts={"rank": 3}),
+    ),
 }
 
 
 @pytest.fixture
 def record(tmp_path):
     folder = RunFolder(tmp_path / "run", "token")
-    cells = [*CELLS.values(), blocked("instrument"), blocked("ability")]
+    cells = [*CELLS.values(), blocked("instrument"), blocked("ability"), accompanied()]
     for order, (declared, evidence) in enumerate(cells):
         verdict = judge_cell(declared, evidence, {"ahead": order})
         folder.add(declared, verdict, evidence, order=order, spec=None, seconds=0)
@@ -116,6 +131,43 @@ def test_what_stood_in_the_way_gives_the_same_verdict_again(record):
         "some-paper/no-instrument": Word.BROKEN,
         "some-paper/no-ability": Word.NOT_APPLICABLE,
     }
+
+
+def test_what_stands_beside_is_derived_again_from_its_rows(record):
+    (pair,) = [pair for pair in rejudge(record) if pair[0].claim.endswith("accompanied")]
+    assert [[one.name for one in verdict.beside] for verdict in pair] == [
+        ["late", "others [b]", "others [a]"]
+    ] * 2
+    assert pair[1].beside[0].n == 80
+    assert pair[1].facts == {"trained": 5760, "loss": 0.1 + 0.2}
+    assert not same(pair[0], replace(pair[1], beside=pair[1].beside[1:]))
+    assert not same(pair[0], replace(pair[1], facts={"trained": 5761, "loss": 0.1 + 0.2}))
+
+
+def older(data):
+    """A record as it was written when nothing could be reported or stand beside."""
+    told = {"REPORTED", "accompanied"}
+    data["verdicts"] = [
+        verdict
+        for verdict in data["verdicts"]
+        if not told & {verdict["verdict"], verdict["claim"].rpartition("/")[2]}
+    ]
+    kept = {verdict["claim"] for verdict in data["verdicts"]}
+    data["declarations"] = {k: v for k, v in data["declarations"].items() if k in kept}
+    return data
+
+
+def test_records_of_before_are_judged_again(record):
+    import json
+
+    data = older(json.loads(record.read_text()))
+    text = json.dumps([data["verdicts"], data["declarations"]])
+    assert not [key for key in ("reported", "beside", "facts") if f'"{key}"' in text]
+    data["digest"] = digest_of({k: v for k, v in data.items() if k not in ("digest", "times")})
+    write_json(record, data)
+    pairs = rejudge(record)
+    assert {stored.verdict for stored, _ in pairs} == set(Word) - {Word.REPORTED}
+    assert all(stored == derived for stored, derived in pairs)
 
 
 def test_a_record_without_outcomes_can_be_judged(tmp_path):

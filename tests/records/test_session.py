@@ -138,6 +138,21 @@ def test_a_verdict_is_kept_as_soon_as_it_is_there(tmp_path):
     assert len(run.folder.cells()) == 1
 
 
+def test_what_stands_beside_is_kept_with_its_rows(tmp_path):
+    run = run_of(tmp_path)
+    judge = Judge(run, "test_x", cell_of(CLAIM, {"depth": 1.0}, "test_x", 5))
+    other = replace(ARM, name="no state")
+    verdict = judge(arm=ARM, beside={"no state": {"late": other}}, facts={"trained": 5760})
+    assert verdict.verdict is Word.HOLDS
+    assert [one.name for one in verdict.beside] == ["no state [late]"]
+    (cell,) = run.folder.cells()
+    assert cell.verdict == verdict.to_json()
+    assert cell.evidence["facts"] == cell.verdict["facts"] == {"trained": 5760}
+    kept = cell.evidence["beside"]["no state"]["late"]
+    assert cell.outcomes[kept]["name"] == "no state"
+    assert (run.folder.outcomes / f"{kept}.parquet").is_file()
+
+
 def test_a_cell_that_could_not_be_measured_is_kept_like_any_other(tmp_path):
     run = run_of(tmp_path)
     judge = Judge(run, "test_x", cell_of(CLAIM, {"depth": 1.0}, "test_x", 5))

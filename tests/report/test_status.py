@@ -15,21 +15,26 @@ from stillwired.report.status import properties, status
         ("BROKEN", None, ("failed", "B", "BROKEN")),
         ("INCONCLUSIVE", None, ("inconclusive", "i", "INCONCLUSIVE")),
         ("NOT APPLICABLE", None, ("not applicable", "n", "NOT APPLICABLE")),
+        ("REPORTED", None, ("reported", "r", "REPORTED")),
         ("ERROR", None, ("error", "E", "ERROR")),
         ("ERROR", False, ("error", "E", "ERROR")),
         ("HOLDS", True, ("passed", ".", "HOLDS")),
         ("FAILS", True, ("as expected", "f", "FAILS, as expected")),
         ("INCONCLUSIVE", True, ("as expected", "i", "INCONCLUSIVE, as expected")),
+        ("REPORTED", True, ("reported", "r", "REPORTED")),
         ("HOLDS", False, ("failed", "F", "HOLDS, not expected")),
+        ("REPORTED", False, ("failed", "F", "REPORTED, not expected")),
         ("NOT APPLICABLE", False, ("failed", "F", "NOT APPLICABLE, not expected")),
     ],
 )
 def test_every_verdict_has_its_word_and_letter(word, expected, shown):
-    assert status({"word": word, "expected": expected}) == shown
+    assert status({"word": word, "expected": expected, "beside": []}) == shown
 
 
 def test_letters_of_unmet_needs_differ_from_failures():
-    letters = {word: status({"word": str(word), "expected": None})[1] for word in Word}
+    letters = {
+        word: status({"word": str(word), "expected": None, "beside": []})[1] for word in Word
+    }
     assert len(set(letters.values())) == len(Word)
 
 

@@ -10,6 +10,7 @@ from stillwired.records.expected import Expectations, ExpectedCell
 from stillwired.records.finish import Finished
 from stillwired.records.record import RunFacts
 from stillwired.records.run import RunFolder
+from stillwired.report.curves_files import Drawn
 from stillwired.report.summary import Page, aftermath, heads, nothing_judged, summary
 
 REGIME = {"device": "cpu", "dtype": "float32", "attention": "eager"}
@@ -72,6 +73,22 @@ def test_expected_verdicts_are_shown_as_such(word, note):
     assert any(line.endswith(note) for line in lines)
 
 
+def test_what_is_reported_is_shown_and_counted_as_such():
+    one = finished(verdict(Word.HOLDS), verdict(Word.REPORTED, 2), gate=Decision())
+    lines = plain(summary(one, Page(120)))
+    (line,) = [line for line in lines if "REPORTED" in line]
+    assert line.split()[:7] == ["p/f", "N=2", "0.200", "0.100", "…", "0.300", "–"]
+    assert any("0 broken, 1 reported" in line for line in lines)
+    assert any("REPORTED" in line for line in plain(summary(one, Page(120, quiet=1))))
+    # No file needs to list it, and then nothing is said of it.
+    expected = Expectations(Path("e.json"), "m", "quick", {})
+    assert line in plain(summary(one, Page(120), expected=expected))
+    cell = ExpectedCell("p/f", {"ahead": 2}, (Word.FAILS,), "small")
+    listed = Expectations(Path("e.json"), "m", "quick", {cell.key: cell})
+    lines = plain(summary(one, Page(120), expected=listed))
+    assert any(line.endswith("REPORTED (FAILS expected)") for line in lines)
+
+
 def test_ascii_pages_hold_ascii_only():
     one = finished(verdict(Word.INCONCLUSIVE), gate=Decision(lines=("0.15 … 0.30",)))
     assert all(line.isascii() for line in plain(summary(one, Page(120, ascii_only=True))))
@@ -107,3 +124,21 @@ def test_exit_code_5_is_explained():
     assert "12 were collected, and -k, -m or --deselect" in nothing_judged(12)
     assert "none was collected" in nothing_judged(0)
     assert "Exit code 5" in nothing_judged(0)
+
+
+def test_curves_stand_beside_the_record_or_the_reason_why_there_are_none():
+    one, page = finished(verdict(Word.HOLDS), gate=Decision()), Page(60, start=Path("/r"))
+    paths = tuple(Path(f"/r/future-lens-N{n}.svg") for n in (1, 2, 3))
+    lines = plain(summary(one, page, drawn=Drawn(paths)))
+    at = lines.index("curves:  future-lens-N1.svg  future-lens-N2.svg")
+    assert lines[at - 1].endswith("record: record.json")
+    assert lines[at + 1] == "         future-lens-N3.svg"
+    (line,) = [
+        line
+        for line in summary(one, Page(120), drawn=Drawn(problem="The disk is full."))
+        if line[0].text.startswith("No curves")
+    ]
+    assert (line[0].text, line[0].style) == ("No curves were drawn. The disk is full.", "yellow")
+    for drawn in (None, Drawn()):
+        assert not any("curves" in line for line in plain(summary(one, page, drawn=drawn)))
+    assert len(plain(summary(one, Page(160, quiet=2), drawn=Drawn(paths)))) == 1

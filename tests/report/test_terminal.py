@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillwired.judge import CheckResult, Claim, Level, Paper, Verdict, Word
+from stillwired.judge import BesideResult, CheckResult, Claim, Level, Paper, Verdict, Word
 from stillwired.records.expected import Expectations, ExpectedCell
 from stillwired.report.terminal import (
     STYLES,
     Row,
+    beside,
     closing,
     message,
     table,
@@ -229,6 +231,56 @@ def test_the_tally_counts_every_word():
     assert tally([verdict()]) == "1 holds, 0 fail, 0 inconclusive, 0 not applicable, 0 broken"
     many = [verdict(), verdict(), verdict(Word.FAILS), verdict(Word.BROKEN)]
     assert tally(many) == "2 hold, 1 fails, 0 inconclusive, 0 not applicable, 1 broken"
+    several = [verdict(Word.REPORTED)] * 3
+    assert tally(several) == (
+        "0 hold, 0 fail, 0 inconclusive, 0 not applicable, 0 broken, 3 reported"
+    )
+
+
+def test_the_table_shows_the_interval_of_a_report_and_marks_it_as_not_primary():
+    row = Row(verdict(Word.REPORTED, primary=False, least=""), "0.201")
+    _, line, *rest = table([row], 160)
+    assert "".join(span.text for span in line).split() == [
+        *("future-lens/bigram-floor", "N=1", "0.196", "0.184", "…", "0.208", "–", "0.201"),
+        "REPORTED",
+    ]
+    assert line[-1].style == STYLES["REPORTED"]
+    assert rest == []
+    assert "* primary cell" in plain(table([row, ROWS[0]], 160))[-1]
+
+
+BESIDE = {
+    "beside": (
+        BesideResult("no state", 0.123, 0.1, 0.146, 8000, 312),
+        BesideResult("rate [late]", -1.5, None, None, 10, 1),
+    ),
+    "facts": {"trained parameters, learned": 5760, "loss": -2.5e-6, "by": "Adam", "rate": 0.1},
+}
+SHOWN = [
+    "  beside       no state: 0.123, 95 % interval 0.100 … 0.146, 8,000 examples in 312 documents",
+    "  beside       rate [late]: −1.500, 95 % interval – … –, 10 examples in 1 documents",
+    "  fact         trained parameters, learned: 5,760",
+    "  fact         loss: −2.5e−06",
+    "  fact         by: Adam",
+    "  fact         rate: 0.1",
+]
+
+
+def test_what_stands_beside_is_said_in_the_message_and_not_in_the_table():
+    failed = verdict(Word.FAILS, reason="arm is 0.196, below 0.3")
+    text = message(CLAIM, failed)
+    assert message(CLAIM, replace(failed, **BESIDE)).splitlines() == [*text.splitlines(), *SHOWN]
+    assert beside(replace(failed, **BESIDE), "documents") == SHOWN
+    assert beside(failed, "documents") == []
+    row = Row(failed, "0.2")
+    assert table([row], 160) == table([replace(row, verdict=replace(failed, **BESIDE))], 160)
+
+
+def test_the_message_of_a_report_names_no_region():
+    text = message(CLAIM, verdict(Word.REPORTED, least=""))
+    assert text.startswith("REPORTED: future-lens/bigram-floor\n")
+    assert "measured     0.196" in text
+    assert "needed" not in text
 
 
 def test_the_closing_lines_fit_and_say_where_everything_lies(tmp_path):
@@ -274,6 +326,18 @@ def test_a_message_says_nothing_twice():
     check = CheckResult("instrument", "repeated another way", False, why)
     text = message(CLAIM, verdict(Word.BROKEN, reason=why, estimate=None, checks=(check,)))
     assert text.count(why) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        (Word.NOT_APPLICABLE, "NOT APPLICABLE, where m.json expects REPORTED, as every reported"),
+        (Word.INCONCLUSIVE, "INCONCLUSIVE, where m.json expects REPORTED, as every reported cell"),
+    ],
+)
+def test_a_report_that_did_not_come_about_says_what_was_expected(word, says):
+    expected = Expectations(Path("ci/m.json"), "m", "quick", {})
+    assert unexpected(CLAIM, verdict(word, reported=True), expected).startswith(says)
 
 
 @pytest.mark.parametrize("listed", [True, False])

@@ -26,6 +26,20 @@ def test_numbers(value, written):
 
 
 @pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (5760, "5,760"),
+        (-5760, "−5,760"),
+        (0.25, "0.25"),
+        (0.0000025, "2.5e−06"),
+        ("states-only", "states-only"),
+    ],
+)
+def test_facts(value, written):
+    assert text.fact(value) == written
+
+
+@pytest.mark.parametrize(
     ("seconds", "written"),
     [
         (0.04, "0.0 s"),

@@ -51,6 +51,22 @@ class FedLinear:
         guessed: NDArray[np.int64] = kept["guesses"]
         return guessed
 
+    def guesses_of(
+        self, states: NDArray[np.float32], fed: NDArray[np.int64], depth: Depth
+    ) -> NDArray[np.int64]:
+        """Guess for rows of another text.
+
+        Args:
+            states: States of a depth [rows, width].
+            fed: Tokens ``t + 1 … t + N`` [rows, N].
+            depth: A declared depth.
+
+        Returns:
+            Tokens at ``t + N`` [rows].
+        """
+        fitted = self._fit(fed.shape[1], depth.block)
+        return self._read(fitted, self._beside(states, fed)).tokens[:, 0]
+
     def chosen_depth(self, ahead: int) -> Depth:
         """The depth whose map is least surprised by the targets of the choose split."""
 
@@ -64,7 +80,7 @@ class FedLinear:
 
         def fit() -> Arrays:
             self.text.say(f"fitting the linear map of block {block} and fed tokens, N={ahead}")
-            survey, training = self.text.survey, Training()
+            survey, training = self.text.fits.survey, Training()
             finals, some = survey.final_states("fit", ahead), slice(training.rows)
             chunks = [slice(k, k + CHUNK) for k in range(0, len(self.text.rows("fit")), CHUNK)]
             moments = moments_of(
@@ -90,14 +106,19 @@ class FedLinear:
             scores = self._read(kept, choose[0], said).scores
             return {**kept, "choose_surprisal": np.asarray(-scores.mean(dtype=np.float64))}
 
-        return self._cached("fed linear map", {"ahead": ahead, "block": block}, fit)
+        given = {"ahead": ahead, "block": block}
+        return self.text.fits.cached("fed linear map", given, fit, module=__name__)
 
     def _told(self, split: str, block: int, ahead: int, rows: slice) -> NDArray[np.float32]:
         """States and fed tokens' embeddings side by side [rows, width * (1 + ahead)]."""
-        states = np.array(self.text.survey.states(split, block)[rows], dtype=np.float32)
-        fed = torch.from_numpy(self.text.rows(split).following[rows, :ahead])
+        text = self.text if split == "judge" else self.text.fits
+        states = np.array(text.survey.states(split, block)[rows], dtype=np.float32)
+        return self._beside(states, self.text.rows(split).following[rows, :ahead])
+
+    def _beside(self, states: NDArray[np.float32], fed: NDArray[np.int64]) -> NDArray[np.float32]:
         table = self.text.engine().checkpoint.model.get_input_embeddings().weight
-        embedded = table[fed.to(table.device)].detach().float().cpu().numpy()
+        tokens = torch.from_numpy(fed).to(table.device)
+        embedded = table[tokens].detach().float().cpu().numpy()
         return np.concatenate([states, embedded.reshape(len(states), -1)], axis=1)
 
     def _read(

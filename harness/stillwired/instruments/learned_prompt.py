@@ -14,6 +14,7 @@ same result.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -98,7 +99,9 @@ def learned_prompt(
         ended = train(
             cone(),
             block,
-            _lesson(text, "fit", block, trained),
+            _lesson(text, "fit", block, trained).of(
+                slice(math.ceil(recipe.share * len(text.rows("fit"))))
+            ),
             _lesson(text, "choose", block, trained),
             recipe,
             text.fit_seed(

@@ -9,33 +9,70 @@ and a linear map that is fed the same (`stillwired.instruments.fed_linear`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from functools import cached_property, partial
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwired.engine.cone import Cone
-from stillwired.engine.engine import Progress
 from stillwired.errors import UsageError
 from stillwired.instruments.depths import Depth
 from stillwired.instruments.learned_prompt import learned_prompt, listed
+from stillwired.instruments.prompt_passes import Arrays, Asked, PromptPasses
 from stillwired.instruments.prompt_readers import (
     FIXED_PROMPTS,
     LIKELIEST,
     Prompt,
-    read_prompt,
-    swapped_rows,
+    last_block_identity,
+    nearest_tokens,
 )
 from stillwired.instruments.prompt_training import SHORT, Recipe
-from stillwired.instruments.survey import FURTHEST, Say
-from stillwired.instruments.text import TextReadings, other_document
-from stillwired.outcomes import Outcome
+from stillwired.instruments.text import TextReadings
+from stillwired.outcomes import Factor, Outcome
 
-STATES = ("own", "shuffled", "swapped", "none")
+IDENTITY_ROWS = 32
+"""Rows on which the identity of the last block is checked, by the full forward."""
 
-Arrays = dict[str, NDArray[Any]]
+SCORES = ("hits", "surprisal", "surer half", "random half")
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How what a prompt says is scored.
+
+    Attributes:
+        within: A hit is a target among this many likeliest tokens, at most 10.
+        few: Judge the first rows only: whole passages, spread over all documents.
+        population: ``all`` rows, or ``next-right``.
+        score: ``hits``; ``surprisal``, minus the log-probability of the target in nats;
+            ``surer half``, whose mean is the hits of the half of the rows where the prompt is
+            surer of what it says, minus those of the other half; or ``random half``, the same
+            with the confidences dealt out at random.
+    """
+
+    within: int = 1
+    few: bool = False
+    population: str = "all"
+    score: str = "hits"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.within <= LIKELIEST:
+            raise UsageError(f"Hits are counted within 1 to {LIKELIEST} tokens, not {self.within}.")
+        if self.score not in SCORES:
+            raise UsageError(
+                f"There is no score {self.score!r}. Choose one of: {', '.join(SCORES)}."
+            )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A prompt, what determines it, and what it is given."""
+
+    name: str
+    key: Mapping[str, Any]
+    make: Callable[[], Prompt]
+    asked: Asked
+    factors: Mapping[str, Factor]
 
 
 class PromptOutcomes:
@@ -44,12 +81,12 @@ class PromptOutcomes:
     Args:
         text: Rows, states and cache.
         recipe: How prompts are trained.
-        first: Judge rows that are read by themselves, so that curves over many depths need no
-            more than those; contrasts of single depths use all rows.
+        first: Judge rows that ``few`` means.
     """
 
     def __init__(self, text: TextReadings, recipe: Recipe = SHORT, first: int = 3_000) -> None:
-        self.text, self.recipe, self._first = text, recipe, first
+        self.text, self.recipe = text, recipe
+        self.passes = PromptPasses(text, first)
 
     # Fixed prompts
 
@@ -58,54 +95,33 @@ class PromptOutcomes:
         ahead: int,
         depth: Depth,
         states: str = "own",
-        within: int = 1,
-        few: bool = False,
-        population: str = "all",
         prompts: Mapping[str, str] = FIXED_PROMPTS,
+        **scoring: Any,
     ) -> Mapping[str, Outcome]:
         """Hits of prompts in words, each alone.
 
         Args:
             ahead: N.
             depth: A declared depth.
-            states: ``own``, ``shuffled`` across documents, ``swapped`` among rows with the same
-                token for N = 0, or ``none``.
-            within: A hit is a target among this many likeliest tokens, at most 10.
-            few: Judge the first rows only: whole passages, spread over all documents.
-            population: ``all`` rows, or ``next-right``.
+            states: As in `prompt_passes.Asked`.
             prompts: Text by name; see also `prompt_readers.GENERIC_PROMPTS`.
+            scoring: As in `Scoring`.
         """
+        how = Scoring(**scoring)
         return {
-            name: self._hits(
-                f"fixed prompt {name!r}, {depth.label}",
-                partial(self._fixed, text, ahead, depth.block, states),
-                ahead,
-                states,
-                within,
-                few,
-                population,
-                {"depth": depth.label, "block": depth.block},
-            )
-            for name, text in prompts.items()
+            name: self._outcome(self._fixed(name, words, depth, states), ahead, how)
+            for name, words in prompts.items()
         }
 
-    def fixed(
-        self,
-        ahead: int,
-        depth: Depth,
-        states: str = "own",
-        within: int = 1,
-        few: bool = False,
-        population: str = "all",
-    ) -> Outcome:
+    def fixed(self, ahead: int, depth: Depth, states: str = "own", **scoring: Any) -> Outcome:
         """Hits of the four published prompts, averaged row by row; arguments as `fixed_each`."""
-        each = list(self.fixed_each(ahead, depth, states, within, few, population).values())
+        each = list(self.fixed_each(ahead, depth, states, **scoring).values())
         return Outcome(
             name=f"fixed prompts, {states} states, {depth.label}, N={ahead}",
             examples=each[0].examples,
             clusters=each[0].clusters,
             scores=np.mean([outcome.scores for outcome in each], axis=0),
-            factors=each[0].factors,
+            factors={**each[0].factors, "reader": "fixed"},
         )
 
     # Learned prompts
@@ -116,43 +132,56 @@ class PromptOutcomes:
         depth: Depth | None = None,
         trained: int | tuple[int, ...] = 1,
         states: str = "own",
-        within: int = 1,
-        few: bool = False,
-        population: str = "all",
+        *,
+        prompt_of: Depth | None = None,
+        states_of: Depth | None = None,
+        fed: str = "true",
+        as_tokens: bool = False,
+        recipe: Mapping[str, Any] | None = None,
+        **scoring: Any,
     ) -> Outcome:
-        """Hits of the prompt that was trained for a depth.
+        """Hits of a trained prompt.
 
         Args:
             ahead: N that is read.
-            depth: A declared depth; None for the best one on the choose split, which trains a
-                prompt for each of them.
-            trained: The N that it was trained for, or several.
-            states: As in `fixed_each`.
-            within: As in `fixed_each`.
-            few: As in `fixed_each`.
-            population: As in `fixed_each`.
+            depth: A declared depth, where a state is put in; None for the one that
+                `chosen_depth` gives.
+            trained: The N that the prompt was trained for, or several.
+            states: As in `prompt_passes.Asked`.
+            prompt_of: The depth that the prompt was trained for; None for `depth`.
+            states_of: The depth that states come from; None for `depth`. They are scaled to the
+                mean length of states at `depth`.
+            fed: As in `prompt_passes.Asked`.
+            as_tokens: Feed the tokens whose embeddings point most nearly where the vectors do.
+            recipe: What differs from the recipe of these readers, by field of `Recipe`.
+            scoring: As in `Scoring`.
         """
         trained = _several(trained)
-        depth = depth or self.chosen_depth(ahead, trained)
-        return self._hits(
-            f"learned prompt, {depth.label}, trained for {listed(trained)}",
-            partial(self._learned, ahead, depth.block, trained, states),
-            ahead,
-            states,
-            within,
-            few,
-            population,
-            {"depth": depth.label, "block": depth.block, "trained": listed(trained)},
+        depth = depth or self.chosen_depth(trained)
+        changed = replace(self.recipe, **(recipe or {}))
+        reader = self._learned(prompt_of or depth, trained, changed, as_tokens)
+        source = None if states_of is None else states_of.block
+        unusual: dict[str, Factor] = {}
+        if prompt_of is not None and prompt_of != depth:
+            unusual["prompt_of"] = prompt_of.label
+        if states_of is not None:
+            unusual["states_of"] = states_of.label
+        if fed != "true":
+            unusual["fed"] = fed
+        details = [
+            f"put in at {depth.label}" if "prompt_of" in unusual else "",
+            f"states of {unusual['states_of']}" if "states_of" in unusual else "",
+            f"{fed} token fed" if "fed" in unusual else "",
+        ]
+        reader = replace(
+            reader,
+            name=", ".join(filter(None, [reader.name, *details])),
+            asked=Asked(depth.block, states, source, fed),
+            factors={**reader.factors, **_where(depth), "states": states, **unusual},
         )
+        return self._outcome(reader, ahead, Scoring(**scoring))
 
-    def no_state(
-        self,
-        ahead: int,
-        trained: int | tuple[int, ...] = 1,
-        within: int = 1,
-        few: bool = False,
-        population: str = "all",
-    ) -> Outcome:
+    def no_state(self, ahead: int, trained: int | tuple[int, ...] = 1, **scoring: Any) -> Outcome:
         """Hits of the prompt that was trained where no state can reach the fed tokens.
 
         It hears the tokens that the learned prompts hear, is trained as they are, and sees no
@@ -161,9 +190,7 @@ class PromptOutcomes:
         Args:
             ahead: N, at least 1.
             trained: As in `learned`.
-            within: As in `fixed_each`.
-            few: As in `fixed_each`.
-            population: As in `fixed_each`.
+            scoring: As in `Scoring`.
 
         Raises:
             UsageError: If N is 0, where there is nothing but the state.
@@ -172,161 +199,161 @@ class PromptOutcomes:
         if ahead < 1 or 0 in trained:
             raise UsageError("Without a state there is nothing to read for N = 0. Ask for N ≥ 1.")
         last = self.text.checkpoint.prepared.layers - 1
-        return self._hits(
-            f"prompt of the last block, trained for {listed(trained)}",
-            partial(self._learned, ahead, last, trained, "none"),
-            ahead,
-            "none",
-            within,
-            few,
-            population,
-            {"trained": listed(trained)},
+        reader = self._learned(Depth("last block", last, 1.0), trained, self.recipe, False)
+        reader = replace(
+            reader,
+            name=f"prompt of the last block, trained for {listed(trained)}",
+            asked=Asked(last, "none"),
+            factors={"reader": "no state", "trained": listed(trained), "states": "none"},
         )
+        return self._outcome(reader, ahead, Scoring(**scoring))
 
-    def chosen_depth(self, ahead: int, trained: int | tuple[int, ...] = 1) -> Depth:
-        """The depth whose prompt is least surprised by the targets of the choose split."""
+    def chosen_depth(self, trained: int | tuple[int, ...] = 1) -> Depth:
+        """The depth whose prompt is least surprised by the targets of the choose split.
+
+        Targets are those of the smallest N that the prompts were trained for. It trains a
+        prompt for every declared depth.
+        """
+        trained = _several(trained)
 
         def surprisal(depth: Depth) -> float:
-            spoken = self._learned(ahead, depth.block, _several(trained), "own", "choose")
-            return -float(spoken["scores"][:, ahead].mean(dtype=np.float64))
+            reader = self._learned(depth, trained, self.recipe, False)
+            spoken = self._spoken(reader, trained[0], "choose")
+            return -float(spoken["scores"][:, trained[0]].mean(dtype=np.float64))
 
         return min(self.text.depths, key=surprisal)
 
+    def last_block_identity(self) -> float:
+        """Swap states at the last block and see what changes at fed tokens, in nats.
+
+        See `prompt_readers.last_block_identity`; a published prompt and some choose rows.
+        """
+        rows = self.text.rows("choose")
+        count = min(IDENTITY_ROWS, len(rows))
+        last = self.text.checkpoint.prepared.layers - 1
+
+        def swap() -> Arrays:
+            states = np.array(self.text.survey.states("choose", last))
+            others = states[self.passes.partners("choose", "shuffled")]
+            prompt = Prompt.fixed(self.text.checkpoint, FIXED_PROMPTS["concepts"])
+            worst = last_block_identity(
+                self.text.engine(), prompt, states[:count], others[:count], rows.following[:count]
+            )
+            return {"worst": np.array(worst)}
+
+        kept = self.text.cached("last block identity", {"rows": count}, swap, module=__name__)
+        return float(kept["worst"])
+
+    # What mutants replace
+
+    def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
+        """Fetch or train the prompt of a block."""
+        return learned_prompt(
+            self.text.fits, lambda: self.passes.cone, block, trained, recipe
+        ).prompt
+
     # Inside
 
-    @cached_property
-    def _cone(self) -> Cone:
-        return Cone(self.text.engine())
-
-    def _hits(
-        self,
-        name: str,
-        read: Callable[[str], Arrays],
-        ahead: int,
-        states: str,
-        within: int,
-        few: bool,
-        population: str,
-        factors: dict[str, str | int | float],
-    ) -> Outcome:
-        """Score what is read of the first rows, or of these and the others."""
-        if not 1 <= within <= LIKELIEST:
-            raise UsageError(f"Hits are counted within 1 to {LIKELIEST} tokens, not {within}.")
-        parts = [read("first rows")]
-        if not few:
-            parts.append(read("other rows"))
-        likeliest, said = (
-            np.concatenate([part[what][:, ahead] for part in parts])
-            for what in ("likeliest", "tokens")
-        )
-        factors = {**factors, "states": states}
-        if states == "swapped":
-            alone = self._partners("judge", states)[: len(said)] == np.arange(len(said))
-            factors["alone"] = int(alone.sum())
-            name = f"{name}, {int(alone.sum())} of {len(alone)} rows keep their own"
-        # The target counts as guessed where it is among the likeliest.
-        wanted = self.text.rows("judge").targets[: len(said), ahead]
-        found = (likeliest[:, :within] == wanted[:, None]).any(1) & (within > 1)
-        guesses = np.where(found, wanted, said)
-        name = f"{name}, {'no' if states == 'none' else states} states"
-        outcome = self.text.hits(name, guesses, ahead, population)
-        return replace(outcome, factors={**outcome.factors, "within": within, **factors})
-
-    def _fixed(self, words: str, ahead: int, block: int, states: str, part: str) -> Arrays:
-        return self._spoken(
-            f"prompt {words!r}",
-            {"prompt": words},
-            lambda: Prompt.fixed(self.text.checkpoint, words),
-            block,
-            ahead,
-            states,
-            part,
+    def _fixed(self, name: str, words: str, depth: Depth, states: str) -> _Reader:
+        return _Reader(
+            name=f"fixed prompt {name!r}, {depth.label}",
+            key={"prompt": words},
+            make=lambda: Prompt.fixed(self.text.checkpoint, words),
+            asked=Asked(depth.block, states),
+            factors={"reader": f"fixed, {name}", **_where(depth), "states": states},
         )
 
     def _learned(
-        self, ahead: int, block: int, trained: tuple[int, ...], states: str, part: str
-    ) -> Arrays:
-        return self._spoken(
-            f"prompt trained for N={listed(trained)}",
-            {"trained": list(trained), "recipe": asdict(self.recipe)},
-            lambda: (
-                learned_prompt(self.text, lambda: self._cone, block, trained, self.recipe).prompt
+        self, depth: Depth, trained: tuple[int, ...], recipe: Recipe, as_tokens: bool
+    ) -> _Reader:
+        """Describe the prompt of one depth, read where it was trained."""
+        given: dict[str, Any] = {"trained": list(trained), "recipe": asdict(recipe)}
+
+        def make() -> Prompt:
+            prompt = self.trained_prompt(depth.block, trained, recipe)
+            return nearest_tokens(self.text.engine(), prompt) if as_tokens else prompt
+
+        unusual = {
+            name: value
+            for name, value in asdict(recipe).items()
+            if value != getattr(self.recipe, name)
+        }
+        words = [f"{name} {value}" for name, value in unusual.items()]
+        words += ["as tokens"] if as_tokens else []
+        return _Reader(
+            name=", ".join(
+                [f"learned prompt, {depth.label}, trained for {listed(trained)}", *words]
             ),
-            block,
-            ahead,
-            states,
-            part,
+            key={**given, "prompt_of": depth.block, "as_tokens": as_tokens},
+            make=make,
+            asked=Asked(depth.block),
+            factors={
+                "reader": ", ".join(["learned", *words]),
+                **_where(depth),
+                "trained": listed(trained),
+            },
         )
 
-    def _spoken(
-        self,
-        what: str,
-        given: Mapping[str, Any],
-        prompt: Callable[[], Prompt],
-        block: int,
-        ahead: int,
-        states: str,
-        part: str,
-    ) -> Arrays:
-        """Read a prompt over the choose rows, the first judge rows or the others."""
-        if states not in STATES:
-            raise UsageError(f"There are no states {states!r}. Choose one of: {', '.join(STATES)}.")
-        split = "choose" if part == "choose" else "judge"
-        # Most is asked of N = 0 and 1, and feeding three tokens costs twice what one does.
-        fed = 1 if ahead <= 1 else FURTHEST
-        rows = {
-            "choose": slice(None),
-            "first rows": slice(self._first),
-            "other rows": slice(self._first, None),
-        }[part]
+    def _spoken(self, reader: _Reader, ahead: int, part: str) -> Arrays:
+        return self.passes.said(reader.name, reader.key, reader.make, reader.asked, ahead, part)
 
-        def build() -> Arrays:
-            about = f"reading block {block} with the {what}, {states} states, {part}"
-            self.text.say(about)
-            kept = self.text.rows(split)
-            transplanted = None
-            if states != "none":
-                partners = self._partners(split, states)[rows]
-                transplanted = np.array(self.text.survey.states(split, block)[partners])
-            spoken = read_prompt(
-                self._cone,
-                prompt(),
-                block,
-                transplanted,
-                kept.following[rows, :fed],
-                kept.targets[rows, : fed + 1],
-                _tenths(self.text.say, about),
-            )
-            return spoken.arrays()
-
-        key = {"block": block, "fed": fed, "states": states, "part": part, "first": self._first}
-        return self._cached("prompt", {**given, **key}, build)
-
-    def _partners(self, split: str, states: str) -> NDArray[np.int64]:
-        """For each row of a split, the row whose state it is given."""
-        rows = self.text.rows(split)
-        if states == "shuffled":
-            return other_document(rows.documents, self.text.rng("shuffled states"))
+    def _outcome(self, reader: _Reader, ahead: int, how: Scoring) -> Outcome:
+        """Score what is read of the first rows, or of these and the others."""
+        parts = [self._spoken(reader, ahead, "first rows")]
+        if not how.few:
+            parts.append(self._spoken(reader, ahead, "other rows"))
+        said = {
+            what: np.concatenate([part[what][:, ahead] for part in parts])
+            for what in ("tokens", "likeliest", "probabilities", "scores")
+        }
+        wanted = self.text.rows("judge").targets[: len(said["tokens"]), ahead]
+        # The target counts as guessed where it is among the likeliest.
+        found = (said["likeliest"][:, : how.within] == wanted[:, None]).any(1) & (how.within > 1)
+        guesses = np.where(found, wanted, said["tokens"])
+        states = reader.asked.states
+        name, factors = reader.name, {**reader.factors, "within": how.within, "score": how.score}
         if states == "swapped":
-            rng = self.text.rng("swapped states")
-            return swapped_rows(rows.targets[:, 0], rows.documents, rng)
-        return np.arange(len(rows))
+            partners = self.passes.partners("judge", states)[: len(guesses)]
+            alone = int((partners == np.arange(len(guesses))).sum())
+            factors["alone"] = alone
+            name = f"{name}, {alone} of {len(guesses)} rows keep their own"
+        name = f"{name}, {'no' if states == 'none' else states} states"
+        if how.score != "hits":
+            name = f"{name}, {how.score}"
+        outcome = self.text.hits(name, guesses, ahead, how.population)
+        outcome = replace(outcome, factors={**outcome.factors, **factors})
+        if how.score == "hits":
+            return outcome
+        kept = np.isin(self.text.rows("judge").examples[: len(guesses)], outcome.examples)
+        if how.score == "surprisal":
+            return replace(outcome, scores=-said["scores"][kept].astype(np.float64))
+        sureness = said["probabilities"][kept]
+        if how.score == "random half":
+            sureness = self.text.rng("confidences").permutation(sureness)
+        return replace(outcome, scores=self.surer_minus_other(outcome.scores, sureness))
 
-    def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
-        return self.text.cached(what, given, build, module=__name__)
+    @staticmethod
+    def surer_minus_other(
+        hits: NDArray[np.float64], sureness: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Weigh hits so that their mean is that of the surer half minus that of the other.
+
+        Args:
+            hits: [rows].
+            sureness: [rows]; rows that are equally sure are split in the order given.
+
+        Returns:
+            [rows]; with an odd number of rows the middle one counts for neither half.
+        """
+        rows, half = len(hits), len(hits) // 2
+        weights = np.zeros(rows)
+        order = np.argsort(sureness, kind="stable")
+        weights[order[:half]], weights[order[rows - half :]] = -rows / half, rows / half
+        return hits * weights
 
 
-def _tenths(say: Say, about: str) -> Progress:
-    """Report every tenth of the work, once."""
-    told = 0
-
-    def report(done: int, total: int) -> None:
-        nonlocal told
-        if 10 * done // total > told:
-            told = 10 * done // total
-            say(f"{about}: {10 * told} %")
-
-    return report
+def _where(depth: Depth) -> dict[str, Factor]:
+    return {"depth": depth.label, "block": depth.block, "relative": depth.relative}
 
 
 def _several(trained: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -64,6 +64,9 @@ LIKELIEST = 10
 PLACEHOLDER = 0
 """Token that stands where a learned vector is fed; its own embedding is overwritten."""
 
+EMBEDDINGS = 16_384
+"""Embeddings that vectors are compared with at a time."""
+
 ROWS = 128
 """Final states that are unembedded at a time: rows x vocabulary is what takes memory."""
 
@@ -248,6 +251,32 @@ def read_prompt(
         # The next pack is computed before the name is bound again.
         del reading
     return spoken
+
+
+def nearest_tokens(engine: Engine, prompt: Prompt) -> Prompt:
+    """Turn learned vectors into the tokens whose embeddings point most nearly their way.
+
+    Nearest by the angle, because vectors and embeddings differ in length.
+
+    Args:
+        engine: Knows the embeddings.
+        prompt: A prompt of learned vectors.
+
+    Raises:
+        UsageError: If the prompt is one of tokens already.
+    """
+    if prompt.vectors is None:
+        raise UsageError("The prompt consists of tokens already. Give one of learned vectors.")
+    table = engine.checkpoint.model.get_input_embeddings().weight.detach()
+    vectors = torch.nn.functional.normalize(prompt.vectors.float(), dim=-1).to(table.device)
+    best = torch.full((len(vectors),), -torch.inf, device=table.device)
+    tokens = torch.zeros(len(vectors), dtype=torch.int64, device=table.device)
+    for start in range(0, len(table), EMBEDDINGS):
+        rows = torch.nn.functional.normalize(table[start : start + EMBEDDINGS].float(), dim=-1)
+        found, where = (vectors @ rows.T).max(-1)
+        tokens = torch.where(found > best, where + start, tokens)
+        best = torch.maximum(found, best)
+    return Prompt(tuple(tokens.tolist()))
 
 
 def last_block_identity(

@@ -42,8 +42,8 @@ from stillwired.store.code import code_digest
 AHEAD = (0, 1, 2, 3)
 FIRST_POSITION = 32
 FURTHEST = max(AHEAD)
-ALWAYS = (0.1, 0.9)
-"""Depths that stand for the first and the late blocks."""
+ALWAYS = (0.1, 0.5, 0.9, 1.0)
+"""Depths that stand for the first, the middle and the late blocks, and the last block."""
 EMBEDDING = -1
 """Stands for the input of the first block where a block number is expected."""
 LENS_BANDS = 6
@@ -62,7 +62,8 @@ class SurveyPlan:
     Attributes:
         profile: Sizes.
         depths: Declared depths, as asked (float: relative, int: block). Those that stand for
-            the first and the late blocks are read in any case, since claims compare them.
+            the first, the middle, the late and the last blocks are read in any case, since
+            claims compare them.
         seed: The suite's seed.
     """
 
@@ -234,7 +235,7 @@ def _read_text(
     depths = plan.resolved(blocks)
 
     # Drawn before anything is read: a text that is too short for one split is told at once.
-    drawn = {split: _draw(checkpoint, corpus, plan, split) for split in SPLITS}
+    drawn = {split: draw(checkpoint, corpus, plan, split) for split in SPLITS}
     for split, (passages, places) in drawn.items():
         keepers: list[_Keeper] = [
             _Keeper(folder / f"{split}.block{depth.block}.npy", residual(depth.block), places)
@@ -287,10 +288,13 @@ def _site(block: int) -> Site:
     return embedding() if block == EMBEDDING else residual(block)
 
 
-def _draw(
+def draw(
     checkpoint: Checkpoint, corpus: Corpus, plan: SurveyPlan, split: str
 ) -> tuple[list[Passage], NDArray[np.int64]]:
-    """Draw passages of a split and the positions that are read in each, [passages, k]."""
+    """Draw passages of a split and the positions that are read in each [passages, k].
+
+    A position counts from the passage's first token, special ones included.
+    """
     sizes = plan.profile
     length = sizes.fit_tokens if split == "fit" else sizes.judge_tokens
     # The token after the furthest target must exist too: it is what the text says there.

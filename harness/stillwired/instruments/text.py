@@ -42,6 +42,8 @@ class TextReadings:
         store: The cache.
         say: Told about progress.
         damage: Name of the mutant that damages the readings, or empty.
+        fits: The sound readings, where the damage leaves alone what instruments are fitted to:
+            fits are then theirs, and none is done again.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class TextReadings:
         store: Store,
         say: Say = lambda _: None,
         damage: str = "",
+        fits: TextReadings | None = None,
     ) -> None:
+        self.fits = fits or self
         self.checkpoint, self.engine, self.corpus = checkpoint, engine, corpus
         self.plan, self.say, self.damage = plan, say, damage
         self._open_survey, self._store = survey, store
@@ -65,8 +69,16 @@ class TextReadings:
         damage: str,
         checkpoint: Checkpoint | None = None,
         survey: Callable[[], Survey] | None = None,
+        keep_fits: bool = False,
     ) -> TextReadings:
-        """Return the same readings over a damaged survey or tokenizer, cached apart."""
+        """Return the same readings over a damaged survey or tokenizer, cached apart.
+
+        Args:
+            damage: Its name.
+            checkpoint: What takes the checkpoint's place, or None.
+            survey: What takes the survey's place, or None.
+            keep_fits: Whether instruments stay fitted to the sound readings.
+        """
         return TextReadings(
             checkpoint or self.checkpoint,
             self.engine,
@@ -76,6 +88,7 @@ class TextReadings:
             self._store,
             self.say,
             damage,
+            self.fits if keep_fits else None,
         )
 
     @cached_property

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from stillwired.judge.claims import (
-    Claim,
-    Difference,
-    Expectation,
-    Level,
-    Needs,
-    Paper,
-    Source,
-    Steps,
-)
+from stillwired.judge.claims import Claim, Needs, Paper, Source
+from stillwired.judge.expectations import Difference, Expectation, Level, Steps
 from stillwired.judge.gate import Gate
 from stillwired.judge.intervals import Interval, jackknife, mean_interval
 from stillwired.judge.results import (
+    BesideResult,
     CheckResult,
     Evidence,
+    Fact,
     InstrumentCheck,
     Obstacle,
     PartResult,
@@ -29,11 +23,13 @@ from stillwired.outcomes import Arm, Outcome, paired
 
 __all__ = [
     "Arm",
+    "BesideResult",
     "CheckResult",
     "Claim",
     "Difference",
     "Evidence",
     "Expectation",
+    "Fact",
     "Gate",
     "InstrumentCheck",
     "Interval",

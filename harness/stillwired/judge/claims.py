@@ -6,13 +6,19 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from stillwired.errors import ClaimError
+from stillwired.judge.expectations import (
+    Difference,
+    Expectation,
+    Json,
+    Level,
+    expectation_from_json,
+)
 from stillwired.judge.regions import Region
 
 Value: TypeAlias = str | int | float | bool
-Json: TypeAlias = dict[str, Any]
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -46,161 +52,6 @@ class Source:
 
     paper: Paper
     place: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expectation:
-    """Base of what a claim expects: a quantity, and exactly one region that it lies in.
-
-    Attributes:
-        at_least: Smallest effect that counts, above 0.
-        at_most: Largest value that is allowed.
-        between: Band (low, high).
-        within: Equivalence limit: the quantity lies in ± this.
-        labelled: How reports call the quantity; by default it is composed from the arms.
-    """
-
-    kind: ClassVar[str] = ""
-
-    at_least: float | None = None
-    at_most: float | None = None
-    between: tuple[float, float] | None = None
-    within: float | None = None
-    labelled: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.between is not None:
-            object.__setattr__(self, "between", tuple(self.between))
-        regions = ("at_least", "at_most", "between", "within")
-        given = [name for name in regions if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ClaimError(
-                f"{self.label} declares {' and '.join(given) or 'no region'}. Declare exactly "
-                f"one of {', '.join(regions)}."
-            )
-        value = getattr(self, given[0])
-        values: tuple[float, ...] = value if isinstance(value, tuple) else (value,)
-        if given == ["between"] and len(values) != 2:
-            raise ClaimError(f"{self.label}: between takes (low, high), not {values}.")
-        if not all(math.isfinite(value) for value in values):
-            raise ClaimError(f"{self.label}: {given[0]} must be finite, not {values}.")
-        if given[0] in {"at_least", "within"} and values[0] <= 0:
-            raise ClaimError(
-                f"{self.label}: {given[0]} is {values[0]:g}. Declare a smallest effect that "
-                "counts, above 0; otherwise a dead mechanism can never fail."
-            )
-        if given == ["between"] and not values[0] < values[1]:
-            raise ClaimError(f"{self.label}: between is {values}; the low end comes first.")
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Names of the arms that the quantity is made of."""
-        raise NotImplementedError
-
-    @property
-    def label(self) -> str:
-        """How reports call the quantity."""
-        raise NotImplementedError
-
-    @property
-    def region(self) -> Region:
-        """The declared region."""
-        if self.at_least is not None:
-            return Region("at least", low=float(self.at_least))
-        if self.at_most is not None:
-            return Region("at most", high=float(self.at_most))
-        if self.between is not None:
-            return Region("between", low=float(self.between[0]), high=float(self.between[1]))
-        assert self.within is not None
-        return Region("within", low=-float(self.within), high=float(self.within))
-
-    def to_json(self) -> Json:
-        """Return plain data; :func:`expectation_from_json` reads it back."""
-        data: Json = {"kind": self.kind}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if value is not None:
-                data[item.name] = list(value) if isinstance(value, tuple) else value
-        return data
-
-
-@dataclass(frozen=True)
-class Level(Expectation):
-    """The mean score of one arm; of every member, if the arm is a family."""
-
-    kind: ClassVar[str] = "level"
-    arm: str
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Names of the arms that the quantity is made of."""
-        return (self.arm,)
-
-    @property
-    def label(self) -> str:
-        """How reports call the quantity."""
-        return self.labelled or self.arm
-
-
-@dataclass(frozen=True)
-class Difference(Expectation):
-    """The paired difference ``plus − minus``, example by example.
-
-    Two families are paired by label; a single arm is held against every member of a family.
-    """
-
-    kind: ClassVar[str] = "difference"
-    plus: str
-    minus: str
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Names of the arms that the quantity is made of."""
-        return (self.plus, self.minus)
-
-    @property
-    def label(self) -> str:
-        """How reports call the quantity."""
-        return self.labelled or f"{self.plus} − {self.minus}"
-
-
-@dataclass(frozen=True)
-class Steps(Expectation):
-    """Every successive difference of a family: the second member − the first, and so on."""
-
-    kind: ClassVar[str] = "steps"
-    arm: str
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Names of the arms that the quantity is made of."""
-        return (self.arm,)
-
-    @property
-    def label(self) -> str:
-        """How reports call the quantity."""
-        return self.labelled or f"steps of {self.arm}"
-
-
-_KINDS: dict[str, type[Expectation]] = {kind.kind: kind for kind in (Level, Difference, Steps)}
-
-
-def expectation_from_json(data: Mapping[str, Any]) -> Expectation:
-    """Rebuild an expectation.
-
-    Raises:
-        ClaimError: If the data do not describe one.
-    """
-    rest = dict(data)
-    kind = _KINDS.get(rest.pop("kind", ""))
-    if kind is None:
-        raise ClaimError(
-            f"There is no expectation of kind {data.get('kind')!r}. Known: {', '.join(_KINDS)}."
-        )
-    try:
-        return kind(**rest)
-    except TypeError as error:
-        raise ClaimError(f"An expectation cannot be read: {error}.") from error
 
 
 @dataclass(frozen=True)
@@ -252,6 +103,10 @@ class Needs:
 class Claim:
     """One finding of one paper, declared before anyone looks.
 
+    A claim whose expectations are all ``reported`` is an estimate and no test: it declares
+    nothing that could decide, no margin, rivals, null, sensitivity or damage need be named,
+    and no cell of it is primary.
+
     Attributes:
         id: ``paper/finding`` in lower case with hyphens.
         version: Raised whenever what is compared changes.
@@ -259,14 +114,16 @@ class Claim:
         source: Where the paper says it.
         published: The published value, as a reader would quote it.
         expects: Quantities and regions; all must hold, the worst decides.
-        margin: Loss of the contrast that counts when two checkpoints are compared.
+        margin: Loss of the contrast that counts when two checkpoints are compared. Required
+            unless the claim is only reported.
         applies: Abilities that the claim presupposes.
         rivals: Arms that would explain the effect away; each must be beaten.
         null: What the null check does to the instrument, or None without one.
         sensitivity: Difference that is planted to see whether a claim of no difference
-            could have noticed it. Required where an expectation is ``within``.
+            could have noticed it, and required where an expectation is ``within``; for
+            ``at_least``, an effect the other way round that the measurement must be able to see.
         primary: Parameters of the cell that the gate looks at; empty means the only cell.
-        mutant: The damage that must make the claim fail.
+        mutant: The damage that must make the claim fail. Required unless it is only reported.
         unit: What the clusters are called in messages.
     """
 
@@ -276,8 +133,8 @@ class Claim:
     source: Source
     published: str
     expects: tuple[Expectation, ...]
-    margin: float
-    mutant: str
+    margin: float | None = None
+    mutant: str | None = None
     applies: tuple[Needs, ...] = ()
     rivals: tuple[str, ...] = ()
     null: str | None = None
@@ -295,13 +152,15 @@ class Claim:
                 "letters, digits, hyphens). Rename it, for example future-lens/bigram-floor."
             )
         for name in ("says", "published", "mutant", "unit"):
-            if not str(getattr(self, name)).strip():
+            value = getattr(self, name)
+            if value is not None and not str(value).strip():
                 raise self._wrong(f"{name} is empty", "Say it in a few words")
         if self.version < 1:
             raise self._wrong(f"version is {self.version}", "Count versions from 1")
         if not self.expects:
             raise self._wrong("it expects nothing", "Declare at least one expectation")
-        if not (math.isfinite(self.margin) and self.margin > 0):
+        self._check_reported()
+        if self.margin is not None and not (math.isfinite(self.margin) and self.margin > 0):
             raise self._wrong(f"margin is {self.margin}", "Declare the loss that counts, above 0")
         if self.null is not None and not self.null.strip():
             raise self._wrong("null is empty", "Say what the null check does, or leave it out")
@@ -314,6 +173,29 @@ class Claim:
                     "Use strings, numbers and booleans, as in the test's parameters",
                 )
 
+    def _check_reported(self) -> None:
+        regions = [e.label for e in self.expects if not e.reported]
+        if not regions:
+            for name in ("null", "sensitivity", "rivals"):
+                if getattr(self, name) not in (None, ()):
+                    raise self._wrong(
+                        f"{name} is declared, but the claim is only reported and decides nothing",
+                        "Leave it out, or declare a region",
+                    )
+            return
+        reported = [e.label for e in self.expects if e.reported]
+        if reported:
+            raise self._wrong(
+                f"{reported[0]} is only reported, {regions[0]} has a region",
+                "Declare two claims: one that is judged, and one that is reported throughout",
+            )
+        for name, remedy in (
+            ("margin", "Declare the loss that counts when two checkpoints are compared"),
+            ("mutant", "Name the damage that must make the claim fail"),
+        ):
+            if getattr(self, name) is None:
+                raise self._wrong(f"{name} is missing", remedy)
+
     def _check_sensitivity(self) -> None:
         equivalence = [e for e in self.expects if e.within is not None]
         if equivalence and self.sensitivity is None:
@@ -324,10 +206,10 @@ class Claim:
             )
         if self.sensitivity is None:
             return
-        if not equivalence:
+        if not equivalence and all(e.at_least is None for e in self.expects):
             raise self._wrong(
-                "sensitivity is declared without an expectation of no difference",
-                "Leave it out, or use within=",
+                "sensitivity is declared without an expectation that could miss a difference",
+                "Leave it out, or use within= or at_least=",
             )
         if not (math.isfinite(self.sensitivity) and self.sensitivity > 0):
             raise self._wrong(f"sensitivity is {self.sensitivity}", "Declare a difference above 0")
@@ -351,6 +233,11 @@ class Claim:
         return ClaimError(f"Claim {self.id}: {what}. {remedy}.")
 
     @property
+    def reported(self) -> bool:
+        """Whether the claim is an estimate only, and can neither hold nor fail."""
+        return all(expectation.reported for expectation in self.expects)
+
+    @property
     def challenged(self) -> tuple[str, ...]:
         """Arms that rivals are held against: those that an expectation wants to be high."""
         arms: dict[str, None] = {}
@@ -369,6 +256,8 @@ class Claim:
 
     def is_primary(self, params: Mapping[str, Value]) -> bool:
         """Whether a cell with these parameters is the one that the gate looks at."""
+        if self.reported:
+            return False
         return all(key in params and params[key] == value for key, value in self.primary.items())
 
     def to_json(self) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillwired.errors import ClaimError
-from stillwired.judge.claims import Claim, Difference, Expectation, Level, Steps
+from stillwired.judge.claims import Claim
+from stillwired.judge.expectations import Difference, Expectation, Level, Steps
 from stillwired.judge.intervals import Design, Interval, Sample, Scale
 from stillwired.judge.regions import Region
+from stillwired.judge.results import Evidence
 from stillwired.outcomes import Arm, Outcome, members, paired
 
 if TYPE_CHECKING:
@@ -68,6 +70,50 @@ class Part:
         return self.sample.interval()
 
 
+def check_evidence(claim: Claim, evidence: Evidence) -> None:
+    """Check that evidence holds what a claim declares, and nothing that it does not know.
+
+    What stands beside the claim is free.
+
+    Raises:
+        ClaimError: If a declared check was not measured, or a name is not declared.
+    """
+
+    def known(what: str, given: Iterable[str], names: Sequence[str]) -> None:
+        odd = [name for name in given if name not in names]
+        if odd:
+            raise ClaimError(
+                f"Claim {claim.id} knows no {what} {', '.join(map(repr, odd))}; it declares "
+                f"{', '.join(map(repr, names)) or 'none'}. Check the spelling."
+            )
+
+    known("arm", evidence.arms, claim.arms)
+    known("arm for the null", evidence.null, claim.arms)
+    known("arm to plant into", evidence.planted, claim.arms)
+    needed = [needs.ability for needs in claim.applies]
+    known("ability", evidence.ability, needed)
+    missing = [name for name in needed if name not in evidence.ability]
+    if missing:
+        raise ClaimError(
+            f"Claim {claim.id} applies only with {', '.join(map(repr, missing))}, which was not "
+            "measured. Hand it to judge(ability=...)."
+        )
+    if claim.null is not None and not evidence.null:
+        raise ClaimError(
+            f"Claim {claim.id} declares a null ({claim.null}), but none was measured. Hand it "
+            "to judge(null=...)."
+        )
+    if claim.null is None and evidence.null:
+        raise ClaimError(
+            f"Claim {claim.id} was handed a null but declares none. Say in the declaration "
+            "what the null does."
+        )
+    if evidence.planted and claim.sensitivity is None:
+        raise ClaimError(
+            f"Claim {claim.id} was handed planted arms but declares no sensitivity. Declare it."
+        )
+
+
 def parts_of(claim: Claim, arms: Mapping[str, Arm]) -> list[Part]:
     """Return a claim's parts without its rivals, in declared order.
 
@@ -93,6 +139,20 @@ def rival_parts_of(claim: Claim, arms: Mapping[str, Arm]) -> list[Part]:
         for part in _differences(
             claim, f"{challenged} − {rival} (rival)", region, challenged, rival, arms
         )
+    ]
+
+
+def beside_parts_of(beside: Mapping[str, Arm]) -> list[Part]:
+    """Return a part that has no region for every outcome beside a claim.
+
+    Raises:
+        ClaimError: If a family is empty or holds something else than outcomes.
+    """
+    region = Region("reported")
+    return [
+        Part(_named(name, label), region, (), outcome)
+        for name, arm in beside.items()
+        for label, outcome in members(name, arm).items()
     ]
 
 

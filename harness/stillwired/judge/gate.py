@@ -47,13 +47,17 @@ def gate(
 ) -> Gate:
     """Decide over a whole record. Only a merged record gates, never a shard.
 
+    A REPORTED cell decides nothing: it is never primary, and where verdicts are expected it
+    need not be listed.
+
     Args:
         verdicts: Every cell of one checkpoint.
         strict: An INCONCLUSIVE primary cell fails too. Without effect on expectations.
         expected: Known verdicts by cell key, where they are not HOLDS. If given, they decide
-            instead: every cell must come out as listed, unlisted ones must HOLD, a better
-            verdict than listed fails too, and so does an entry that met no cell. BROKEN is
-            never accepted. Leave out the entries of cells that were not asked for.
+            instead: every cell must come out as listed, unlisted ones must HOLD (or be
+            REPORTED, if that is all their claim can be), a better verdict than listed fails
+            too, and so does an entry that met no cell. BROKEN is never accepted. Leave out the
+            entries of cells that were not asked for.
 
     Raises:
         ClaimError: If a cell was judged twice.
@@ -103,7 +107,7 @@ def _against(
     lines: list[str] = []
     for verdict in verdicts:
         listed = expected.get(verdict.key)
-        allowed = (Word.HOLDS,) if listed is None else tuple(map(Word, listed))
+        allowed = (verdict.usual,) if listed is None else tuple(map(Word, listed))
         if verdict.verdict in allowed and verdict.verdict is not Word.BROKEN:
             continue
         line = f"{verdict.key} is {verdict.verdict}, expected {' or '.join(allowed)}"

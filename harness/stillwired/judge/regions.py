@@ -11,7 +11,8 @@ class Region:
     """An interval of values, possibly open-ended.
 
     Attributes:
-        kind: ``at least``, ``at most``, ``between``, ``within`` or ``above`` (rivals).
+        kind: ``at least``, ``at most``, ``between``, ``within``, ``above`` (rivals), or
+            ``reported`` for a region that has no edges because none was declared.
         low: Lower edge, or None.
         high: Upper edge, or None.
     """
@@ -23,6 +24,8 @@ class Region:
     @property
     def text(self) -> str:
         """The region as the table shows it in the column of the least effect."""
+        if self.kind == "reported":
+            return ""
         if self.kind == "at least":
             return _figure(self.low)
         if self.kind == "at most":

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from stillwired.errors import ClaimError
-from stillwired.judge.claims import Json, Value
+from stillwired.judge.claims import Value
+from stillwired.judge.expectations import Json
 from stillwired.outcomes import Arm, Outcome
+
+Fact: TypeAlias = str | int | float
 
 
 class Word(StrEnum):
-    """The five verdicts."""
+    """The five verdicts, and the word for an estimate that is none."""
 
     HOLDS = "HOLDS"
     FAILS = "FAILS"
     INCONCLUSIVE = "INCONCLUSIVE"
     NOT_APPLICABLE = "NOT APPLICABLE"
     BROKEN = "BROKEN"
+    REPORTED = "REPORTED"
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,9 @@ class Evidence:
             With them the claim must not hold. Optional: without them the judge shifts the
             difference.
         obstacle: Why there is nothing else: what kept the cell from being measured.
+        beside: Outcomes by any name that are estimated and shown next to the verdict, and that
+            no word depends on.
+        facts: Plain figures and words by any name, likewise.
     """
 
     arms: Mapping[str, Arm]
@@ -89,9 +97,25 @@ class Evidence:
     instrument: tuple[InstrumentCheck, ...] = ()
     planted: Mapping[str, Arm] = field(default_factory=dict)
     obstacle: Obstacle | None = None
+    beside: Mapping[str, Arm] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        measured = self.arms or self.null or self.ability or self.instrument or self.planted
+        for name in (*self.beside, *self.facts):
+            if not isinstance(name, str):
+                raise ClaimError(
+                    f"What stands beside a claim is named {name!r}, a {type(name).__name__}. "
+                    "Name it with a string."
+                )
+        for name, fact in self.facts.items():
+            # Exact types: numpy's scalars would come back from a record as something else.
+            known = type(fact) in (str, int, float)
+            if not known or (isinstance(fact, float) and not math.isfinite(fact)):
+                raise ClaimError(
+                    f"The fact {name!r} is {fact!r}, a {type(fact).__name__}. Hand over a "
+                    "string or a finite number of Python's own types."
+                )
+        measured = any(getattr(self, item.name) for item in fields(self) if item.name != "obstacle")
         if self.obstacle is not None and measured:
             raise ClaimError(
                 f"Evidence holds outcomes or checks and an obstacle ({self.obstacle.name}) that "
@@ -105,14 +129,15 @@ class PartResult:
 
     Attributes:
         name: The contrast, with the label of a family's member in brackets.
-        word: HOLDS, FAILS or INCONCLUSIVE, by the plain interval.
+        word: HOLDS, FAILS or INCONCLUSIVE, by the plain interval; or REPORTED.
         estimate: Mean over rows.
         low: Lower end of the 95 % interval; None where the data give no bound.
         high: Upper end, likewise.
         least: The region as text.
         n: Rows.
         clusters: Clusters.
-        p_fail: Two-sided p of a truth at the region's nearest edge, in the failing direction.
+        p_fail: Two-sided p of a truth at the region's nearest edge, in the failing direction;
+            1 where the region has none.
         method: How the interval was computed.
     """
 
@@ -152,6 +177,31 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class BesideResult:
+    """A quantity that is shown next to a verdict and has no part in it.
+
+    Attributes:
+        name: What it was handed over as, with the label of a family's member in brackets.
+        estimate: Mean over rows.
+        low: Lower end of the 95 % interval; None where the data give no bound.
+        high: Upper end, likewise.
+        n: Rows.
+        clusters: Clusters.
+    """
+
+    name: str
+    estimate: float
+    low: float | None
+    high: float | None
+    n: int
+    clusters: int
+
+
+# Keys that older records lack; they are written only where they say something.
+_LATER = ("reported", "beside", "facts")
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How one cell of a claim came out.
 
@@ -160,18 +210,22 @@ class Verdict:
         version: The claim's version.
         params: Parameters of the cell.
         primary: Whether the gate looks at it.
-        verdict: One of the five words.
-        reason: A sentence that a person can act on; empty for a plain HOLDS.
-        estimate: Of the part that decided; None where nothing was estimated.
+        verdict: One of the words.
+        reason: A sentence that a person can act on; empty for a plain HOLDS, and for REPORTED.
+        estimate: Of the part that decided, or of the first one of a claim that is only
+            reported; None where nothing was estimated.
         low: Lower end of its 95 % interval; None where there is none.
         high: Upper end.
-        least: The deciding part's region as text.
+        least: The deciding part's region as text; empty where it has none.
         n: Its rows.
         clusters: Its clusters.
         p_fail: p of the whole claim in the failing direction, Bonferroni over its parts;
-            the gate corrects it further. None where nothing was estimated.
+            the gate corrects it further. None where nothing was estimated, or can fail.
         parts: Every part, in declared order.
         checks: Every check.
+        reported: Whether the claim is only reported, whatever the word.
+        beside: What was estimated next to it.
+        facts: What was handed over as it is.
     """
 
     claim: str
@@ -189,14 +243,24 @@ class Verdict:
     p_fail: float | None = None
     parts: tuple[PartResult, ...] = ()
     checks: tuple[CheckResult, ...] = ()
+    reported: bool = False
+    beside: tuple[BesideResult, ...] = ()
+    facts: Mapping[str, Fact] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", dict(self.params))
+        object.__setattr__(self, "facts", dict(self.facts))
+        object.__setattr__(self, "reported", self.reported or self.verdict is Word.REPORTED)
 
     @property
     def key(self) -> str:
         """The cell's name within a record."""
         return cell_key(self.claim, self.params)
+
+    @property
+    def usual(self) -> Word:
+        """What is expected of the cell where nobody says otherwise."""
+        return Word.REPORTED if self.reported else Word.HOLDS
 
     def to_json(self) -> Json:
         """Return plain data; :meth:`from_json` reads it back to an equal verdict."""
@@ -205,7 +269,9 @@ class Verdict:
         data["verdict"] = str(self.verdict)
         data["parts"] = [_plain(part) for part in self.parts]
         data["checks"] = [_plain(check) for check in self.checks]
-        return data
+        data["beside"] = [_plain(one) for one in self.beside]
+        data["facts"] = dict(self.facts)
+        return {key: value for key, value in data.items() if value or key not in _LATER}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
@@ -215,12 +281,14 @@ class Verdict:
             ClaimError: If a field is missing or has no meaning.
         """
         try:
-            known = {item.name: data[item.name] for item in fields(cls)}
+            names = [item.name for item in fields(cls)]
+            known = {name: data[name] for name in names if name in data or name not in _LATER}
             known["verdict"] = Word(known["verdict"])
             known["parts"] = tuple(
                 PartResult(**{**part, "word": Word(part["word"])}) for part in known["parts"]
             )
             known["checks"] = tuple(CheckResult(**check) for check in known["checks"])
+            known["beside"] = tuple(BesideResult(**one) for one in known.get("beside", ()))
             return cls(**known)
         except (KeyError, TypeError, ValueError) as error:
             raise ClaimError(
@@ -237,7 +305,7 @@ def cell_key(claim: str, params: Mapping[str, Value]) -> str:
     return f"{claim}[{inner}]"
 
 
-def _plain(item: PartResult | CheckResult) -> Json:
+def _plain(item: PartResult | CheckResult | BesideResult) -> Json:
     data = {f.name: getattr(item, f.name) for f in fields(item)}
     if isinstance(item, PartResult):
         data["word"] = str(item.word)

@@ -8,12 +8,19 @@ from dataclasses import replace
 
 from stillwired.errors import ClaimError
 from stillwired.judge.claims import Claim, Needs, Value
-from stillwired.judge.contrasts import Part, parts_of, rival_parts_of
+from stillwired.judge.contrasts import (
+    Part,
+    beside_parts_of,
+    check_evidence,
+    parts_of,
+    rival_parts_of,
+)
 from stillwired.judge.figures import figure, with_interval
 from stillwired.judge.intervals import Interval
 from stillwired.judge.planning import FEWEST_CLUSTERS, clusters_needed, rounded
 from stillwired.judge.regions import Region
 from stillwired.judge.results import (
+    BesideResult,
     CheckResult,
     Evidence,
     InstrumentCheck,
@@ -36,7 +43,9 @@ __all__ = [
 
 
 def locate(interval: Interval, region: Region) -> Word:
-    """Return HOLDS, FAILS or INCONCLUSIVE for one quantity."""
+    """Return HOLDS, FAILS or INCONCLUSIVE for one quantity; REPORTED for one without region."""
+    if region.kind == "reported":
+        return Word.REPORTED
     if region.outside(interval.low, interval.high):
         return Word.FAILS
     if interval.clusters >= FEWEST_CLUSTERS and region.inside(interval.low, interval.high):
@@ -62,12 +71,14 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
         params=params,
         primary=claim.is_primary(params),
         verdict=Word.HOLDS,
+        reported=claim.reported,
+        facts=evidence.facts,
     )
     obstacle = evidence.obstacle
     if obstacle is not None:
         check = CheckResult(obstacle.kind, obstacle.name, False, obstacle.detail)
         return replace(start, verdict=obstacle.word, reason=obstacle.detail, checks=(check,))
-    _check_evidence(claim, evidence)
+    check_evidence(claim, evidence)
     checks = [CheckResult("instrument", c.name, c.passed, c.detail) for c in evidence.instrument]
     failed = [check for check in evidence.instrument if not check.passed]
     if failed:
@@ -78,6 +89,8 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
             reason=f"instrument check failed: {reason}",
             checks=tuple(checks),
         )
+    # From here on figures are shown, whatever the word; it never depends on those beside it.
+    start = replace(start, beside=_beside(evidence))
     abilities = [
         (needs, *_ability(needs, evidence.ability[needs.ability])) for needs in claim.applies
     ]
@@ -97,7 +110,7 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
     own = parts_of(claim, evidence.arms)
     parts = own + rival_parts_of(claim, evidence.arms)
     results = [_result(part) for part in parts]
-    leading = min(range(len(parts)), key=lambda k: _severity(parts[k], results[k]))
+    leading = 0 if claim.reported else _worst(parts, results)
     decided = results[leading]
     blocks: list[tuple[Word, str]] = []  # what the checks make of it, gravest first
     checks += _null(claim, evidence, blocks)
@@ -135,46 +148,10 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
         least=decided.least,
         n=decided.n,
         clusters=decided.clusters,
-        p_fail=p_fail,
+        p_fail=None if claim.reported else p_fail,
         parts=tuple(results),
         checks=tuple(checks),
     )
-
-
-def _check_evidence(claim: Claim, evidence: Evidence) -> None:
-    def known(what: str, given: Iterable[str], names: Sequence[str]) -> None:
-        odd = [name for name in given if name not in names]
-        if odd:
-            raise ClaimError(
-                f"Claim {claim.id} knows no {what} {', '.join(map(repr, odd))}; it declares "
-                f"{', '.join(map(repr, names)) or 'none'}. Check the spelling."
-            )
-
-    known("arm", evidence.arms, claim.arms)
-    known("arm for the null", evidence.null, claim.arms)
-    known("arm to plant into", evidence.planted, claim.arms)
-    needed = [needs.ability for needs in claim.applies]
-    known("ability", evidence.ability, needed)
-    missing = [name for name in needed if name not in evidence.ability]
-    if missing:
-        raise ClaimError(
-            f"Claim {claim.id} applies only with {', '.join(map(repr, missing))}, which was not "
-            "measured. Hand it to judge(ability=...)."
-        )
-    if claim.null is not None and not evidence.null:
-        raise ClaimError(
-            f"Claim {claim.id} declares a null ({claim.null}), but none was measured. Hand it "
-            "to judge(null=...)."
-        )
-    if claim.null is None and evidence.null:
-        raise ClaimError(
-            f"Claim {claim.id} was handed a null but declares none. Say in the declaration "
-            "what the null does."
-        )
-    if evidence.planted and claim.sensitivity is None:
-        raise ClaimError(
-            f"Claim {claim.id} was handed planted arms but declares no sensitivity. Declare it."
-        )
 
 
 def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, Interval]:
@@ -218,7 +195,7 @@ def _null(
             "expectation compares. Measure the null for an arm that is expected to show it."
         )
     results = [_result(part) for part in parts]
-    leading = min(range(len(parts)), key=lambda k: _severity(parts[k], results[k]))
+    leading = _worst(parts, results)
     word, interval = results[leading].word, parts[leading].interval
     figures = f"{parts[leading].name} {_figures(interval)}"
     if word is Word.HOLDS:
@@ -237,16 +214,22 @@ def _sensitivity(claim: Claim, own: list[Part], evidence: Evidence) -> Iterable[
         return
     size = claim.sensitivity
     for part in own:
-        if part.region.kind != "within":
+        if part.region.kind == "within":
+            # A difference of this size more must not pass for none.
+            shift = math.copysign(size, part.interval.estimate)
+        elif part.region.kind == "at least":
+            # An effect of this size the other way round must be seen for what it is.
+            shift = -size - part.interval.estimate
+        else:
             continue
-        shift = math.copysign(size, part.interval.estimate)
         shifted = replace(
             part.interval,
             estimate=part.interval.estimate + shift,
             low=part.interval.low + shift,
             high=part.interval.high + shift,
         )
-        seen = locate(shifted, part.region) is not Word.HOLDS
+        word = locate(shifted, part.region)
+        seen = word is not Word.HOLDS if part.region.kind == "within" else word is Word.FAILS
         figures = f"{part.name} shifted by {figure(shift)} is {_figures(shifted)}"
         yield _check("sensitivity", f"shifted by {size:g}", seen, figures, shifted)
     if evidence.planted:
@@ -318,6 +301,26 @@ def _result(part: Part) -> PartResult:
     )
 
 
+def _beside(evidence: Evidence) -> tuple[BesideResult, ...]:
+    """Estimate what stands beside the claim."""
+    return tuple(
+        BesideResult(
+            part.name,
+            part.interval.estimate,
+            _finite(part.interval.low),
+            _finite(part.interval.high),
+            part.interval.n,
+            part.interval.clusters,
+        )
+        for part in beside_parts_of(evidence.beside)
+    )
+
+
+def _worst(parts: Sequence[Part], results: Sequence[PartResult]) -> int:
+    """Return which part decides."""
+    return min(range(len(parts)), key=lambda k: _severity(parts[k], results[k]))
+
+
 def _severity(part: Part, result: PartResult) -> tuple[int, float]:
     """Order of parts, worst first: by word, then by how deep inside the region they lie."""
     rank = {Word.FAILS: 0, Word.INCONCLUSIVE: 1, Word.HOLDS: 2}[result.word]
@@ -360,6 +363,8 @@ def _planned_distance(claim: Claim, region: Region) -> float:
     if edge:
         return abs(edge)
     effects = [e.at_least for e in claim.expects if e.at_least is not None]
+    # Only a claim that is reported throughout may lack a margin, and nothing of it is undecided.
+    assert claim.margin is not None
     return min(effects, default=claim.margin)
 
 

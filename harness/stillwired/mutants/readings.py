@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.errors import UsageError
-from stillwired.instruments.future_lens import sums_of
+from stillwired.instruments.linear_outcomes import sums_of
 from stillwired.instruments.moments import Moments
 from stillwired.instruments.survey import AHEAD, EMBEDDING, Rows, Survey
 from stillwired.instruments.text import TextReadings, other_document
@@ -117,6 +117,32 @@ class SameTarget(DamagedSurvey):
         return replace(sound, cross=sound.cross[:, one], y_sum=sound.y_sum[one])
 
 
+class JudgedSurvey(DamagedSurvey):
+    """Damage to the states that are judged; what instruments are fitted to is sound."""
+
+
+class MeanState(JudgedSurvey):
+    """Every judged state is the mean of them all, so that none tells anything."""
+
+    def states(self, split: str, block: int) -> NDArray[np.float32]:
+        """Return one state over and over."""
+        states = super().states(split, block)
+        if split != "judge":
+            return states
+        mean = np.mean(states, axis=0, dtype=np.float64).astype(np.float32)
+        return np.tile(mean, (len(states), 1))
+
+
+class FirstBlockJudged(JudgedSurvey):
+    """Judged states come from the first declared block, whatever block is asked for."""
+
+    def states(self, split: str, block: int) -> NDArray[np.float32]:
+        """Return the first declared block's states, but for the last block."""
+        last = self.depths[-1].block
+        first = self.depths[0].block if split == "judge" and block != last else block
+        return super().states(split, first)
+
+
 class BackwardText:
     """A checkpoint whose tokenizer turns whole documents round, so followers are predecessors."""
 
@@ -138,6 +164,8 @@ SURVEYS: dict[str, Callable[[Survey], Survey]] = {
     "maps fitted to the final states of other documents": OtherDocumentsTargets,
     "a vocabulary map fitted to the tokens of other documents": OtherDocumentsTokens,
     "the same target whatever N": SameTarget,
+    "every judged state replaced by their mean": MeanState,
+    "the first block's states put in at every depth": FirstBlockJudged,
 }
 BACKWARD = "a table that counts the tokens before instead of after"
 
@@ -159,4 +187,6 @@ def damaged(text: TextReadings, damage: str) -> TextReadings:
     if damage not in SURVEYS:
         known = "; ".join([*SURVEYS, BACKWARD])
         raise UsageError(f"There is no damage {damage!r} to readings. Known are: {known}.")
-    return text.with_damage(damage, survey=lambda: SURVEYS[damage](text.survey))
+    made = SURVEYS[damage]
+    keep_fits = isinstance(made, type) and issubclass(made, JudgedSurvey)
+    return text.with_damage(damage, survey=lambda: made(text.survey), keep_fits=keep_fits)

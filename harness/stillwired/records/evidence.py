@@ -62,6 +62,11 @@ def evidence_to_json(evidence: Evidence) -> tuple[Json, dict[str, Outcome]]:
         "ability": arms_to_json(evidence.ability),
         "instrument": [asdict(check) for check in evidence.instrument],
     }
+    # Where nothing stands beside, evidence is written as it always was.
+    if evidence.beside:
+        data["beside"] = arms_to_json(evidence.beside)
+    if evidence.facts:
+        data["facts"] = dict(evidence.facts)
     if evidence.obstacle is not None:
         data["obstacle"] = asdict(evidence.obstacle)
     return data, outcomes
@@ -98,6 +103,8 @@ def evidence_from_json(data: Mapping[str, Any], outcomes: Mapping[str, Outcome])
         planted=arms("planted"),
         ability={name: outcome(member) for name, member in data["ability"].items()},
         instrument=tuple(InstrumentCheck(**check) for check in data["instrument"]),
+        beside=arms("beside") if "beside" in data else {},
+        facts=data.get("facts", {}),
         obstacle=Obstacle(**data["obstacle"]) if "obstacle" in data else None,
     )
 
@@ -105,8 +112,8 @@ def evidence_from_json(data: Mapping[str, Any], outcomes: Mapping[str, Outcome])
 def outcome_ids(data: Mapping[str, Any]) -> list[str]:
     """Return the ids of every outcome that evidence refers to, in order of appearance."""
     ids: dict[str, None] = {}
-    for block in ("arms", "null", "planted", "ability"):
-        for arm in data[block].values():
+    for block in ("arms", "null", "planted", "ability", "beside"):
+        for arm in data.get(block, {}).values():
             for name in arm.values() if isinstance(arm, Mapping) else (arm,):
                 ids[name] = None
     return list(ids)
@@ -141,7 +148,9 @@ def write_table(path: Path, outcomes: Mapping[str, Outcome]) -> None:
 
 
 def read_table(path: Path, described: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
-    """Read the outcomes that a record describes, and check each against its id.
+    """Read outcomes that a record describes, and check each against its id.
+
+    Only the rows of those asked for are read, be they few of many.
 
     Raises:
         RecordError: If the table is missing or damaged, or its rows are not the record's.
@@ -158,7 +167,8 @@ def read_table(path: Path, described: Mapping[str, Mapping[str, Any]]) -> dict[s
             "Keep the two files together, under the names they were written with."
         )
     try:
-        table = pq.read_table(path, columns=list(COLUMNS))
+        wanted = [("outcome", "in", list(described))] if described else None
+        table = pq.read_table(path, columns=list(COLUMNS), filters=wanted)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RecordError(
             f"The outcomes in {path} cannot be read ({error}). "

@@ -42,7 +42,9 @@ class ExpectedCell:
 
 @dataclass(frozen=True)
 class Expectations:
-    """The content of one file; a cell that is not listed is expected to hold.
+    """The content of one file.
+
+    A cell that is not listed is expected to hold, or to be reported if its claim is no more.
 
     Attributes:
         path: The file.
@@ -56,16 +58,14 @@ class Expectations:
     profile: str
     cells: Mapping[str, ExpectedCell]
 
-    def allowed(self, key: str) -> tuple[Word, ...]:
-        """Return the verdicts that may stand for a cell."""
-        from stillwired.judge.results import Word
-
-        cell = self.cells.get(key)
-        return cell.verdicts if cell is not None else (Word.HOLDS,)
+    def allowed(self, verdict: Verdict) -> tuple[Word, ...]:
+        """Return the verdicts that may stand for a cell that came out so."""
+        cell = self.cells.get(verdict.key)
+        return cell.verdicts if cell is not None else (verdict.usual,)
 
     def met(self, verdict: Verdict) -> bool:
         """Whether a verdict is one that may stand."""
-        return verdict.verdict in self.allowed(verdict.key)
+        return verdict.verdict in self.allowed(verdict)
 
     def check(self, models: Sequence[str], profile: str) -> None:
         """Check that the file is about the run, as far as that is known without a model.

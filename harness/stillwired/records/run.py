@@ -41,8 +41,8 @@ class Cell:
         spec: Checkpoint spec that it belongs to, or None.
         declaration: The claim as data.
         verdict: The verdict as data.
-        evidence: Arms, null, ability and instrument checks, outcomes by id; or the obstacle
-            that kept the cell from being measured.
+        evidence: Arms, null, ability, instrument checks and what stands beside them, outcomes
+            by id; or the obstacle that kept the cell from being measured.
         outcomes: Name and factors of those outcomes, by id.
         seconds: Time from the start of the test to the verdict.
     """

@@ -16,7 +16,7 @@ from stillwired.settings import Settings
 
 if TYPE_CHECKING:
     from stillwired.judge.claims import Claim
-    from stillwired.judge.results import Evidence, InstrumentCheck, Obstacle, Verdict
+    from stillwired.judge.results import Evidence, Fact, InstrumentCheck, Obstacle, Verdict
     from stillwired.outcomes import Arm, Outcome
     from stillwired.records.expected import Expectations
 
@@ -275,6 +275,8 @@ class Judge:
         ability: Mapping[str, Outcome] | None = None,
         checks: Sequence[InstrumentCheck] = (),
         planted: Mapping[str, Arm] | None = None,
+        beside: Mapping[str, Arm] | None = None,
+        facts: Mapping[str, Fact] | None = None,
         **arms: Arm,
     ) -> Verdict:
         """Judge the claim on these arms, and keep the verdict with its evidence.
@@ -284,6 +286,9 @@ class Judge:
             ability: Outcomes of the abilities that the claim presupposes.
             checks: Instrument checks that ran with the measurement.
             planted: Outcomes with the sensitivity planted, by the arm that each replaces.
+            beside: Outcomes that are estimated and shown next to the verdict, by any name; no
+                word depends on them.
+            facts: Plain figures and words that are kept with the verdict, by any name.
             **arms: Outcomes by arm name, rivals included.
 
         Raises:
@@ -293,7 +298,16 @@ class Judge:
         """
         from stillwired.judge.results import Evidence
 
-        return self._judge(Evidence(arms, null or {}, ability or {}, tuple(checks), planted or {}))
+        evidence = Evidence(
+            arms,
+            null=null or {},
+            ability=ability or {},
+            instrument=tuple(checks),
+            planted=planted or {},
+            beside=beside or {},
+            facts=facts or {},
+        )
+        return self._judge(evidence)
 
     def unmeasured(self, obstacle: Obstacle) -> Verdict:
         """Judge a cell that could not be measured, and keep it like any other.

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from stillwired.judge.results import Verdict
 
 ERROR = "ERROR"
+MEASURED = ("HOLDS", "REPORTED")
+"""The words of tests that did all they were to do; nobody needs a list to expect them."""
 
 # Category in the counts, letter, word.
 _STATUS = {
@@ -16,6 +18,7 @@ _STATUS = {
     "BROKEN": ("failed", "B", "BROKEN"),
     "INCONCLUSIVE": ("inconclusive", "i", "INCONCLUSIVE"),
     "NOT APPLICABLE": ("not applicable", "n", "NOT APPLICABLE"),
+    "REPORTED": ("reported", "r", "REPORTED"),
     ERROR: ("error", "E", "ERROR"),
 }
 
@@ -27,10 +30,12 @@ class About(TypedDict):
         word: The verdict, ``ERROR`` for a failure of any other kind, or empty for a phase
             that says nothing.
         expected: Whether a file of expected verdicts allows it; None without such a file.
+        beside: What a verbose run shows beneath the test: figures and facts beside its verdict.
     """
 
     word: str
     expected: bool | None
+    beside: list[str]
 
 
 def status(about: About) -> tuple[str, str, str] | None:
@@ -39,7 +44,7 @@ def status(about: About) -> tuple[str, str, str] | None:
     if not word:
         return None
     category, letter, name = _STATUS[word]
-    if expected is None or word == ERROR or (expected and word == "HOLDS"):
+    if expected is None or word == ERROR or (expected and word in MEASURED):
         return category, letter, name
     if expected:
         return "as expected", letter.lower(), f"{name}, as expected"

@@ -12,10 +12,11 @@ from stillwired.records.finish import Finished
 from stillwired.records.record import RunFacts
 from stillwired.records.run import RunFolder, environment
 from stillwired.report.terminal import Line, Row, Span, closing, table, title, versions
-from stillwired.report.text import path, to_ascii, wrap
+from stillwired.report.text import fold, path, to_ascii, wrap
 
 if TYPE_CHECKING:
     from stillwired.judge.results import Verdict
+    from stillwired.report.curves_files import Drawn
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def summary(
     expected: Expectations | None = None,
     cache: Path | None = None,
     seconds: float = 0.0,
+    drawn: Drawn | None = None,
 ) -> list[Line]:
     """Return one checkpoint's part of the summary."""
     rows = [_row(verdict, finished, expected) for verdict in finished.verdicts]
@@ -80,6 +82,8 @@ def summary(
             width=page.width,
         )
     )
+    if drawn is not None and page.quiet < 2:
+        lines += _curves(drawn, page)
     if finished.gate is not None and page.quiet < 2:
         style = "" if finished.gate.passed else "red"
         for text in finished.gate.lines:
@@ -87,11 +91,21 @@ def summary(
     return lines
 
 
+def _curves(drawn: Drawn, page: Page) -> list[Line]:
+    """Say where the curves lie, or why they could not be drawn; nothing if there were none."""
+    if drawn.problem:
+        return page.plain(wrap(f"No curves were drawn. {drawn.problem}", page.width, 0), "yellow")
+    if not drawn.paths:
+        return []
+    first, *others = (path(file, page.start) for file in drawn.paths)
+    return page.plain(fold([f"curves:  {first}", *others], page.width, indent=9))
+
+
 def _row(verdict: Verdict, finished: Finished, expected: Expectations | None) -> Row:
     note = ""
     if expected is not None:
         if not expected.met(verdict):
-            allowed = " or ".join(expected.allowed(verdict.key))
+            allowed = " or ".join(expected.allowed(verdict))
             note = f"{allowed} expected"
         elif verdict.key in expected.cells:
             note = "expected"

@@ -16,6 +16,7 @@ from stillwired.report.text import (
     count,
     dtype,
     duration,
+    fact,
     fold,
     number,
     pad,
@@ -29,19 +30,20 @@ from stillwired.report.text import (
 )
 
 if TYPE_CHECKING:
-    from stillwired.judge.results import Verdict
+    from stillwired.judge.results import BesideResult, Verdict
     from stillwired.records.expected import Expectations
 
 GAP = "  "
 INDENT = 4
 _NAME = "stillwired"
-WORDS = ("HOLDS", "FAILS", "INCONCLUSIVE", "NOT APPLICABLE", "BROKEN")
+WORDS = ("HOLDS", "FAILS", "INCONCLUSIVE", "NOT APPLICABLE", "BROKEN", "REPORTED")
 STYLES = {
     "HOLDS": "green",
     "FAILS": "red",
     "INCONCLUSIVE": "yellow",
     "NOT APPLICABLE": "cyan",
     "BROKEN": "purple",
+    "REPORTED": "blue",
 }
 
 
@@ -232,13 +234,20 @@ def _total(widths: Mapping[str, int], columns: Sequence[str]) -> int:
 
 
 def tally(verdicts: Sequence[Verdict]) -> str:
-    """Count the verdicts: ``31 hold, 1 fails, 2 inconclusive, 4 not applicable, 0 broken``."""
+    """Count the verdicts: ``31 hold, 1 fails, 2 inconclusive, 4 not applicable, 0 broken``.
+
+    What was reported is no verdict, and is counted only if there is any: ``…, 3 reported``.
+    """
     counts = {word: sum(v.verdict == word for v in verdicts) for word in WORDS}
     verbs = {
         "HOLDS": "holds" if counts["HOLDS"] == 1 else "hold",
         "FAILS": "fails" if counts["FAILS"] == 1 else "fail",
     }
-    return ", ".join(f"{n} {verbs.get(word, word.lower())}" for word, n in counts.items())
+    return ", ".join(
+        f"{n} {verbs.get(word, word.lower())}"
+        for word, n in counts.items()
+        if n or word != "REPORTED"
+    )
 
 
 def closing(
@@ -267,13 +276,10 @@ def message(declaration: Mapping[str, Any], verdict: Verdict) -> str:
         verdict.reason or f"{verdict.verdict}: {verdict.claim}",
         f"  claim        {declaration['says']}",
     ]
+    unit = declaration.get("unit", "clusters")
     if verdict.estimate is not None:
-        unit = declaration.get("unit", "clusters")
-        lines.append(
-            f"  measured     {number(verdict.estimate)}, "
-            f"95 % interval {number(verdict.low)} … {number(verdict.high)}, "
-            f"{count(verdict.n)} examples in {count(verdict.clusters)} {unit}"
-        )
+        lines.append(f"  measured     {_measured(verdict, unit)}")
+    if verdict.least:
         lines.append(f"  needed       {verdict.least}")
     lines.append(f"  published    {declaration['published']}")
     lines.append(f"  source       {paper['title']}, {source['place']}")
@@ -283,14 +289,31 @@ def message(declaration: Mapping[str, Any], verdict: Verdict) -> str:
         # What already stands in full at the top is not said twice.
         if check.passed is not True and check.detail != verdict.reason
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *beside(verdict, unit)])
+
+
+def beside(verdict: Verdict, unit: str) -> list[str]:
+    """Return a line for everything that stands next to a verdict; ``unit`` names the clusters."""
+    return [
+        *(f"  beside       {one.name}: {_measured(one, unit)}" for one in verdict.beside),
+        *(f"  fact         {name}: {fact(value)}" for name, value in verdict.facts.items()),
+    ]
+
+
+def _measured(figures: Verdict | BesideResult, unit: str) -> str:
+    return (
+        f"{number(figures.estimate)}, "
+        f"95 % interval {number(figures.low)} … {number(figures.high)}, "
+        f"{count(figures.n)} examples in {count(figures.clusters)} {unit}"
+    )
 
 
 def unexpected(declaration: Mapping[str, Any], verdict: Verdict, expected: Expectations) -> str:
     """Say why a verdict that was not expected fails the run, even a better one."""
-    allowed = " or ".join(expected.allowed(verdict.key))
+    allowed = " or ".join(expected.allowed(verdict))
     known = expected.reason(verdict.key)
-    listed = f" ({known})" if known else ", as every cell that the file does not list"
+    kind = "reported cell" if verdict.reported else "cell"
+    listed = f" ({known})" if known else f", as every {kind} that the file does not list"
     return (
         f"{verdict.verdict}, where {expected.path.name} expects {allowed}{listed}\n"
         f"{message(declaration, verdict)}\n"

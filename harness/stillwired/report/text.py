@@ -37,6 +37,14 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def fact(value: str | int | float) -> str:
+    """Write a fact as it is, for people: ``5,760``, ``2.5e−06``, ``cosine``."""
+    if isinstance(value, str):
+        return value
+    text = count(value) if isinstance(value, int) else f"{value:.6g}"
+    return text.replace("-", "−")
+
+
 def size(value: int) -> str:
     """Write a number of parameters as people say it: ``134.5 M``."""
     for factor, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):

@@ -1,0 +1,32 @@
+"""A state points to what is to come; it takes the model's own layers to follow."""
+
+from __future__ import annotations
+
+import pytest
+
+from claims.future_lens.paper import FUTURE_LENS, PREDICTS_TEXT
+from stillwired.judge import Claim, Difference
+
+OWN_WEIGHTS_ARE_NEEDED = Claim(
+    id="future-lens/own-weights-are-needed",
+    version=1,
+    says="A learned prompt foresees more than a linear map that is fed the same tokens.",
+    source=FUTURE_LENS.at("Section 5; the fed linear map is ours"),
+    published="0.484 against 0.292 for a linear map without fed tokens (GPT-J-6B, N=1)",
+    expects=(Difference("learned", "fair_linear", at_least=0.03),),
+    margin=0.03,
+    applies=PREDICTS_TEXT,
+    rivals=("no_state", "shuffled_states", "bigram"),
+    mutant="untrained vectors in place of the prompt",
+)
+
+
+@pytest.mark.claim(OWN_WEIGHTS_ARE_NEEDED)
+def test_own_weights_are_needed(future_lens, judge_readers):
+    judge_readers(
+        learned=future_lens.learned(1, few=True),
+        fair_linear=future_lens.fair_linear(1, few=True),
+        no_state=future_lens.no_state(1, few=True),
+        shuffled_states=future_lens.learned(1, states="shuffled", few=True),
+        bigram=future_lens.bigram(1, few=True),
+    )

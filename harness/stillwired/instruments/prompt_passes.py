@@ -1,0 +1,179 @@
+"""Passes of prompts over the rows of a text: whose states, put in where, behind which tokens.
+
+What is said at every row is cached: tokens, probabilities and the likeliest ten, for every N up
+to the furthest that is fed. How that becomes hits is `stillwired.instruments.prompt_outcomes`'s
+matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwired.engine.cone import Cone
+from stillwired.engine.engine import Progress
+from stillwired.errors import UsageError
+from stillwired.instruments.prompt_readers import Prompt, read_prompt, swapped_rows
+from stillwired.instruments.survey import FURTHEST, Say
+from stillwired.instruments.text import TextReadings, other_document
+
+STATES = ("own", "shuffled", "swapped", "none")
+FED = ("true", "wrong first")
+PARTS = ("choose", "first rows", "other rows")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a prompt is given at every row.
+
+    Attributes:
+        block: The block whose output is overwritten.
+        states: ``own``, ``shuffled`` across documents, ``swapped`` among rows with the same
+            token for N = 0, or ``none``.
+        source: The block that the states come from; None for the one that is overwritten. States
+            of another block are scaled to the mean length of those that belong there.
+        fed: ``true``, the text's own tokens; or ``wrong first``: the first of them, ``t + 1``,
+            is that of a row from another document, and the others stay.
+    """
+
+    block: int
+    states: str = "own"
+    source: int | None = None
+    fed: str = "true"
+
+    def __post_init__(self) -> None:
+        if self.states not in STATES:
+            raise UsageError(
+                f"There are no states {self.states!r}. Choose one of: {', '.join(STATES)}."
+            )
+        if self.fed not in FED:
+            raise UsageError(f"Nothing feeds {self.fed!r} tokens. Choose one of: {', '.join(FED)}.")
+
+
+class PromptPasses:
+    """What prompts say at the rows of one text.
+
+    Args:
+        text: Rows, states and cache.
+        first: Judge rows that are read by themselves, so that curves over many depths need no
+            more than those; contrasts of single depths use all rows.
+    """
+
+    damage = ""
+    """Name of the mutant that damages the passes, or empty."""
+
+    def __init__(self, text: TextReadings, first: int) -> None:
+        self.text, self.first = text, first
+
+    @cached_property
+    def cone(self) -> Cone:
+        """What runs the passes."""
+        return Cone(self.text.engine())
+
+    def said(
+        self,
+        what: str,
+        given: Mapping[str, Any],
+        prompt: Callable[[], Prompt],
+        asked: Asked,
+        ahead: int,
+        part: str,
+    ) -> Arrays:
+        """Return what a prompt says, from the cache or read now.
+
+        Args:
+            what: The prompt, for messages.
+            given: What determines the prompt.
+            prompt: Makes it; called only if something is to be read.
+            asked: What it is given at every row.
+            ahead: The N that is asked for; what is kept holds the N below as well.
+            part: One of :data:`PARTS`: the choose rows, the first judge rows, or the others.
+
+        Returns:
+            The arrays of `prompt_readers.Spoken`, rows first and N second.
+        """
+        split = "choose" if part == "choose" else "judge"
+        # Most is asked of N = 0 and 1, and feeding three tokens costs twice what one does.
+        # Of controls N = 0 is seldom asked together with the others, and needs nothing fed.
+        nothing = ahead == 0 and asked.states != "own"
+        furthest = 0 if nothing else 1 if ahead <= 1 else FURTHEST
+        rows = {
+            "choose": slice(None),
+            "first rows": slice(self.first),
+            "other rows": slice(self.first, None),
+        }[part]
+
+        def build() -> Arrays:
+            about = f"reading block {asked.block} with the {what}, {asked.states} states, {part}"
+            self.text.say(about)
+            spoken = read_prompt(
+                self.cone,
+                prompt(),
+                asked.block,
+                self._states(split, asked, rows),
+                self.fed(split, asked)[rows, :furthest],
+                self.text.rows(split).targets[rows, : furthest + 1],
+                _tenths(self.text.say, about),
+            )
+            return spoken.arrays()
+
+        key = {**vars(asked), "fed_tokens": furthest, "part": part, "first": self.first}
+        damage = {"damaged": self.damage} if self.damage else {}
+        return self.text.cached("prompt", {**given, **key, **damage}, build, module=__name__)
+
+    def fed(self, split: str, asked: Asked) -> NDArray[np.int64]:
+        """Tokens that are fed at every row of a split [rows, 4]."""
+        following = self.text.rows(split).following
+        if asked.fed == "wrong first":
+            documents = self.text.rows(split).documents
+            others = following[other_document(documents, self.text.rng("wrong tokens")), 0]
+            following = np.concatenate([others[:, None], following[:, 1:]], axis=1)
+        return following
+
+    def partners(self, split: str, states: str) -> NDArray[np.int64]:
+        """For each row of a split, the row whose state it is given."""
+        rows = self.text.rows(split)
+        if states == "shuffled":
+            return other_document(rows.documents, self.text.rng("shuffled states"))
+        if states == "swapped":
+            rng = self.text.rng("swapped states")
+            return swapped_rows(rows.targets[:, 0], rows.documents, rng)
+        return np.arange(len(rows))
+
+    def _states(self, split: str, asked: Asked, rows: slice) -> NDArray[np.float32] | None:
+        if asked.states == "none":
+            return None
+        survey, block = self.text.survey, asked.block
+        source = block if asked.source is None else asked.source
+        states = np.array(survey.states(split, source)[self.partners(split, asked.states)[rows]])
+        if source != block:
+            # Lengths grow with depth; a length that a block never sees would tell by itself.
+            states *= _length(survey.states("choose", block)) / _length(
+                survey.states("choose", source)
+            )
+        return states
+
+
+def _length(states: NDArray[np.float32]) -> np.float32:
+    """Mean Euclidean length of some states."""
+    return np.float32(np.linalg.norm(np.asarray(states, np.float64), axis=1).mean())
+
+
+def _tenths(say: Say, about: str) -> Progress:
+    """Report every tenth of the work, once."""
+    told = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal told
+        if 10 * done // total > told:
+            told = 10 * done // total
+            say(f"{about}: {10 * told} %")
+
+    return report

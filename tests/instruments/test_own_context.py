@@ -13,13 +13,12 @@ from stillwired.instruments.text import TextReadings, other_document
 from tests.instruments.conftest import SMALL
 
 
-@pytest.mark.parametrize("ahead", [1, 2, 3])
 def test_a_plain_pass_over_the_passage_with_the_wrong_token_says_the_same(
-    apart_from, checkpoint, naive, text, ahead
+    apart_from, checkpoint, naive, text
 ):
     rows = text.rows("judge")
     order = other_document(rows.documents, text.rng("wrong tokens"))
-    expected = []
+    expected = {1: [], 2: [], 3: []}
     for row, example in enumerate(rows.examples):
         read = naive(example, "judge")
         tokens, at = list(read["tokens"]), read["at"]
@@ -27,12 +26,14 @@ def test_a_plain_pass_over_the_passage_with_the_wrong_token_says_the_same(
         tokens[at + 1] = int(rows.following[order[row], 0])
         with torch.no_grad():
             said = checkpoint.model(torch.tensor([tokens])).logits[0].argmax(-1).numpy()
-        expected.append(said[at + ahead] == read["said"][at + ahead])
-    outcome = keeps_its_word(PromptPasses(apart_from, 3_000), ahead)
-    assert outcome.scores.tolist() == expected
-    assert 0 < outcome.scores.mean() < 1
-    assert outcome.clusters.tolist() == rows.documents.tolist()
-    assert outcome.factors["ahead"] == ahead
+        for ahead, kept in expected.items():
+            kept.append(said[at + ahead] == read["said"][at + ahead])
+    for ahead, kept in expected.items():
+        outcome = keeps_its_word(PromptPasses(apart_from, 3_000), ahead)
+        assert outcome.scores.tolist() == kept
+        assert 0 < outcome.scores.mean() < 1
+        assert outcome.clusters.tolist() == rows.documents.tolist()
+        assert outcome.factors["ahead"] == ahead
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 3])

@@ -5,15 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stillwired.engine.cone import Cone
 from stillwired.engine.engine import Engine
 from stillwired.errors import UsageError
+from stillwired.instruments.fed_linear import FedLinear
 from stillwired.instruments.future_lens import FutureLens
+from stillwired.instruments.learned_prompt import learned_prompt
 from stillwired.instruments.logit_lens import LogitLens
+from stillwired.instruments.prompt_readers import read_prompt
+from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.survey import AHEAD, EMBEDDING
+from stillwired.instruments.text import TextReadings
 from stillwired.mutants.readings import BACKWARD, SURVEYS, damaged
+from stillwired.store.cache import Store
 from tests.instruments.conftest import BLOCKS, made_checkpoint, made_corpus, readings_of
 
-FIRST_BLOCK, EMBEDDED, FINALS, TOKENS, SAME = SURVEYS
+FIRST_BLOCK, EMBEDDED, FINALS, TOKENS, SAME, MEAN, FIRST_JUDGED = SURVEYS
+RECIPE = Recipe(vectors=3, rate=0.05, steps=8, batch=8, every=4)
 SPLITS = ("fit", "choose", "judge")
 
 
@@ -191,8 +199,155 @@ def test_damages_do_not_share_what_is_derived(text):
     sound = found[""]
     changed = {damage for damage, weights in found.items() if not np.array_equal(weights, sound)}
     assert {FIRST_BLOCK, FINALS, SAME} <= changed
-    # The lens alone is damaged.
-    assert EMBEDDED not in changed
+    # The lens alone is damaged, or what is judged.
+    assert not {EMBEDDED, MEAN, FIRST_JUDGED} & changed
+
+
+# Damage to what is judged only.
+
+
+def judged_by_hand(text, damage, depth):
+    """The states that are judged in place of a depth's own."""
+    states = {d.block: np.array(text.survey.states("judge", d.block)) for d in text.depths}
+    if damage == MEAN:
+        mean = states[depth.block].astype(np.float64).mean(0).astype(np.float32)
+        return np.repeat(mean[None], len(states[depth.block]), axis=0)
+    last = text.depths[-1].block
+    return states[depth.block if depth.block == last else text.depths[0].block]
+
+
+def told_by(text, folder, told):
+    """The same readings with a cache of their own, saying what they do."""
+    return TextReadings(
+        text.checkpoint,
+        text.engine,
+        text.corpus,
+        text.plan,
+        lambda: text.survey,
+        Store(folder),
+        told.append,
+    )
+
+
+def fits(readings):
+    """Everything in the cache that something was fitted for."""
+    kept = ("linear map", "fed linear map")
+    return sorted(
+        entry.key
+        for entry in readings._store.entries()
+        if entry.kind == "learned-prompt" or entry.inputs.get("what") in kept
+    )
+
+
+@pytest.mark.parametrize("damage", [MEAN, FIRST_JUDGED])
+def test_judged_states_are_replaced_and_those_of_fits_are_not(text, damage):
+    sound, broken = text.survey, damaged(text, damage).survey
+    changed = []
+    for depth in text.depths:
+        states = np.array(broken.states("judge", depth.block))
+        assert np.allclose(states, judged_by_hand(text, damage, depth), atol=1e-6)
+        assert states.dtype == np.float32
+        changed.append(not np.allclose(states, sound.states("judge", depth.block), atol=0.01))
+        for split in ("fit", "choose"):
+            assert np.array_equal(
+                broken.states(split, depth.block), sound.states(split, depth.block)
+            )
+    # Of the first block and the last one, what is judged is their own.
+    assert changed == ([True] * 4 if damage == MEAN else [False, True, True, False])
+    for split in ("fit", "choose"):
+        for before, after in zip(finals(sound, split), finals(broken, split), strict=True):
+            assert np.array_equal(after, before)
+    for split in SPLITS:
+        assert np.array_equal(broken.rows(split).targets, sound.rows(split).targets)
+    for part in ("origin", "gram", "cross", "x_sum", "y_sum"):
+        assert np.array_equal(getattr(broken.moments(), part), getattr(sound.moments(), part))
+
+
+@pytest.mark.parametrize("damage", [MEAN, FIRST_JUDGED])
+def test_what_was_fitted_to_sound_readings_reads_the_damaged_ones(text, damage, tmp_path):
+    told = []
+    readings = told_by(text, tmp_path, told)
+    sound, cone = FutureLens(readings, RECIPE), Cone(text.engine())
+    rows, model = text.rows("judge"), text.checkpoint.model
+    targets, head = rows.targets[:, 1], model.lm_head.weight.detach().numpy()
+    table = model.model.embed_tokens.weight.detach().numpy()
+
+    def ask(lens, depth):
+        return [
+            lens.linear(1, depth),
+            lens.fair_linear(1, depth),
+            lens.learned(1, depth, score="surprisal"),
+            lens.read("vocabulary", 1, depth),
+            lens.no_state(1, score="surprisal"),
+        ]
+
+    whole = {depth: ask(sound, depth) for depth in text.depths}
+    chosen = [sound.chosen_depth(1), sound.prompts.chosen_depth()]
+    assert [what for what in told if what.startswith("training the prompt")]
+    before = fits(readings)
+    told.clear()
+
+    broken = FutureLens(damaged(readings, damage), RECIPE)
+    for depth in text.depths:
+        states = judged_by_hand(text, damage, depth)
+        linear, fair, learned, vocabulary, none = ask(broken, depth)
+        kept = sound.maps._linear_map(1, depth, 1.0)
+        said = (states - kept["mean"]) @ kept["weights"] + kept["offset"]
+        said = (said.astype(np.float32) @ head.T).argmax(1)
+        assert np.array_equal(linear.scores, said == targets)
+        kept = FedLinear(readings)._fit(1, depth.block)
+        beside = np.concatenate([states, table[rows.following[:, 0]]], axis=1)
+        said = (beside - kept["mean"]) @ kept["weights"] + kept["offset"]
+        said = (said.astype(np.float32) @ head.T).argmax(1)
+        assert np.array_equal(fair.scores, said == targets)
+        prompt = learned_prompt(readings, lambda: cone, depth.block, (1,), RECIPE).prompt
+        said = read_prompt(
+            cone, prompt, depth.block, states, rows.following[:, :1], rows.targets[:, :2]
+        )
+        assert np.allclose(learned.scores, -said.scores[:, 1], atol=1e-4)
+        if damage == MEAN:
+            # One state, one guess.
+            assert len(set(targets[vocabulary.scores == 1.0])) <= 1
+        # What needs no state stays.
+        assert np.array_equal(none.scores, whole[depth][-1].scores)
+    assert [broken.chosen_depth(1), broken.prompts.chosen_depth()] == chosen
+    middle = text.depths[1]
+    for read, sound_one in zip(ask(broken, middle)[:4], whole[middle][:4], strict=True):
+        assert not np.array_equal(read.scores, sound_one.scores)
+    # Nothing was fitted or trained again, and sound readings are what they were.
+    assert not [what for what in told if what.startswith(("training", "fitting"))]
+    assert fits(readings) == before
+    again = ask(FutureLens(readings, RECIPE), middle)
+    for read, sound_one in zip(again, whole[middle], strict=True):
+        assert np.array_equal(read.scores, sound_one.scores)
+
+
+@pytest.mark.parametrize("damage", [FIRST_BLOCK, FINALS, BACKWARD])
+def test_other_damages_have_fits_of_their_own(text, damage, tmp_path):
+    readings = told_by(text, tmp_path, [])
+    depth = text.depths[1]
+    FutureLens(readings, RECIPE).linear(1, depth)
+    FutureLens(readings, RECIPE).learned(1, depth)
+    before = len(fits(readings))
+    broken = damaged(readings, damage)
+    assert broken.fits is broken
+    FutureLens(broken, RECIPE).linear(1, depth)
+    FutureLens(broken, RECIPE).learned(1, depth)
+    assert len(fits(readings)) == before + 2
+
+
+def test_the_mean_tells_nothing_of_its_row(text):
+    broken = FutureLens(damaged(text, MEAN), RECIPE)
+    depth = text.depths[1]
+    for states in ("shuffled", "swapped"):
+        for score in ("hits", "surprisal"):
+            assert np.array_equal(
+                broken.learned(1, depth, states=states, score=score).scores,
+                broken.learned(1, depth, score=score).scores,
+            )
+    assert np.array_equal(
+        broken.linear(1, depth, "shuffled").scores, broken.linear(1, depth).scores
+    )
 
 
 @pytest.mark.parametrize("damage", ["", "rust"])

@@ -31,19 +31,19 @@ def keeps_its_word(passes: PromptPasses, ahead: int) -> Outcome:
     Returns:
         Hits on the rows of the first passages; without the wrong token every one is a hit.
     """
-    text = passes.text
-    passages, places = draw(text.checkpoint, text.corpus, text.plan, "judge")
-    count = min(PASSAGES, len(passages)) * places.shape[1]
+    text, each = passes.text, passes.text.plan.profile.per_passage
     rows = text.rows("judge")
+    count = min(PASSAGES * each, len(rows))
 
     def read() -> dict[str, NDArray[Any]]:
+        passages, places = draw(text.checkpoint, text.corpus, text.plan, "judge")
         text.say(f"reading {count} rows with a wrong token in the model's own context")
         # Sound passes: what is kept here must not depend on who asks first.
         sound = PromptPasses(text, passes.first)
         wrong = sound.fed("judge", Asked(0, fed="wrong first"))[:count, 0]
         prompts = []
         for row in range(count):
-            passage, place = divmod(row, places.shape[1])
+            passage, place = divmod(row, each)
             tokens = passages[passage].tokens[: places[passage, place] + ahead + 1]
             at = int(places[passage, place]) + 1
             prompts.append([*tokens[:at], int(wrong[row]), *tokens[at + 1 :]])

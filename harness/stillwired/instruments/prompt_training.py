@@ -72,11 +72,11 @@ class Recipe:
             raise UsageError(f"{self} learns from no rows. Give a share above 0 and up to 1.")
 
 
-SHORT = Recipe(rate=0.03, steps=250, batch=8)
-"""For small models on a CPU: the published batch, in a fifth of the steps.
+SHORT = Recipe(rate=0.05, steps=150, batch=16)
+"""For small models on a CPU: a quarter of the states, in few and large steps.
 
-Chosen on the default model's choose split, for the middle block, among eight recipes that cost as
-much or up to twice as much: steps count, states in a step hardly do.
+Chosen on the default model's choose split, for the middle block, among eight recipes: half the time
+of 300 steps at 0.02, and a loss of 2.15 against 2.12 nats (untrained: 2.94).
 """
 
 RECIPES = {"quick": SHORT, "standard": Recipe(rate=0.02, steps=600, batch=16), "paper": Recipe()}

@@ -18,7 +18,7 @@ import inspect
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,18 @@ def cells() -> Iterator[tuple[Claim, Any, dict[str, Any]]]:
                 continue
             given = [m for m in getattr(function, "pytestmark", []) if m.name == "parametrize"]
             names = [mark.args[0] for mark in given]
-            for values in itertools.product(*(mark.args[1] for mark in given)):
+            for values in itertools.product(*(_quick(mark.args[1]) for mark in given)):
                 yield marks["claim"].args[0], function, dict(zip(names, values, strict=True))
+
+
+def _quick(values: Sequence[Any]) -> list[Any]:
+    """Drop parameters that only the larger profiles run, and the wrapping of the others."""
+    kept = []
+    for value in values:
+        marks = getattr(value, "marks", ())
+        if not any(mark.name == "standard" for mark in marks):
+            kept.append(value.values[0] if marks else value)
+    return kept
 
 
 def estimates(

@@ -37,7 +37,7 @@ def test_fixed_prompts_stay_below_bigram(future_lens, judge_readers):
     judge_readers(
         bigram=future_lens.bigram(1, few=True),
         fixed=future_lens.over(
-            future_lens.before_last, lambda depth: future_lens.fixed(1, depth, few=True)
+            future_lens.for_fixed_prompts, lambda depth: future_lens.fixed(1, depth, few=True)
         ),
         beside=future_lens.fixed_each(1, future_lens.middle, few=True),
     )

@@ -24,7 +24,10 @@ READERS_FIND_THE_PRESENT_TOKEN = Claim(
 
 
 @pytest.mark.claim(READERS_FIND_THE_PRESENT_TOKEN)
-@pytest.mark.parametrize("reader", ["linear", "vocabulary", "fixed", "learned"])
+@pytest.mark.parametrize(
+    "reader",
+    ["linear", "vocabulary", pytest.param("fixed", marks=pytest.mark.standard), "learned"],
+)
 def test_readers_find_the_present_token(future_lens, reader, judge_readers):
     def read(depth, states="own"):
         return future_lens.with_reader(reader, 0, depth, states)

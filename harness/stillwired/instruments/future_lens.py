@@ -81,6 +81,13 @@ class FutureLens:
         """The declared depths without the last block, where no later token hears a state."""
         return self.text.depths[:-1]
 
+    @property
+    def for_fixed_prompts(self) -> tuple[Depth, ...]:
+        """Depths at which four prompts are read: in the quick profile one of each band."""
+        if self.text.plan.profile.name == "quick":
+            return self.first, self.middle, self.late
+        return self.before_last
+
     # Readers that count tokens
 
     def bigram(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +26,18 @@ from stillwired.instruments.survey import SurveyPlan, take_survey
 from stillwired.instruments.text import TextReadings
 from stillwired.judge import Evidence, Word
 from stillwired.judge.verdicts import judge_cell
-from stillwired.mutants.prompts import PROMPTS, damaged_prompts
+from stillwired.mutants.readers import LENSES, PROMPTS, damaged_lens
 from stillwired.mutants.readings import damaged
 from stillwired.profiles import QUICK
 from stillwired.settings import DEFAULT_MODEL
 from stillwired.store.cache import Store
 
 ROOT = Path(__file__).parent.parent
+# They train prompts of their own: some minutes more.
+LARGER = pytest.mark.skipif(
+    "STILLWIRED_LARGER" not in os.environ,
+    reason="a claim of the larger profiles; STILLWIRED_LARGER=1 tries it too",
+)
 FILES = sorted((ROOT / "claims").rglob("test_*.py"))
 
 
@@ -49,7 +55,9 @@ def can_fail():
     """Those that are judged, and not only reported."""
     for claim, function in every_claim():
         if not claim.reported:
-            yield pytest.param(claim, function, id=function.__name__)
+            larger = any(mark.name == "standard" for mark in function.pytestmark)
+            marks = [LARGER] if larger else []
+            yield pytest.param(claim, function, id=function.__name__, marks=marks)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +81,8 @@ def sound():
 
 def readers_of(text, damage):
     """Readers of damaged readings, or sound readings read by damaged prompts."""
-    if damage in PROMPTS:
-        return text, damaged_prompts(FutureLens(text), damage)
+    if damage in (*PROMPTS, *LENSES):
+        return text, damaged_lens(FutureLens(text), damage)
     text = damaged(text, damage)
     return text, FutureLens(text)
 

@@ -16,7 +16,7 @@ FIXED_PROMPTS_FADE_WITH_DEPTH = Claim(
     expects=(Difference("first", "late", at_least=0.015),),
     margin=0.015,
     applies=PREDICTS_TEXT,
-    mutant="blocks counted from the last one",
+    mutant="bands of depth named the wrong way round",
 )
 
 FIXED_PROMPTS_GAIN_FROM_FED_TOKENS = Claim(

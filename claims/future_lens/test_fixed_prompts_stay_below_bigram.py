@@ -18,7 +18,7 @@ FIXED_PROMPTS_STAY_BELOW_BIGRAM = Claim(
     margin=0.02,
     sensitivity=0.02,
     applies=PREDICTS_TEXT,
-    mutant="a table that counts the tokens before instead of after",
+    mutant="followers dealt out at random",
 )
 
 OTHER_WORDS_DO_NO_BETTER = Claim(

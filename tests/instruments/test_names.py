@@ -20,7 +20,7 @@ from stillwired.instruments.names import matched
 from stillwired.instruments.prompt_readers import Prompt, read_prompt
 from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.text import TextReadings, other_document
-from stillwired.mutants.prompts import damaged_prompts
+from stillwired.mutants.readers import damaged_lens
 from stillwired.store.cache import Store
 from tests.instruments.conftest import WORDS, made_checkpoint, made_corpus, readings_of
 
@@ -271,7 +271,7 @@ def test_a_linear_map_guesses_for_other_rows_what_it_guesses_for_its_own(reading
 
 def test_untrained_prompts_read_names_untrained(lens, readings, rows, text):
     before = [outcome.scores for outcome in ask(lens)]
-    broken = damaged_prompts(lens, "untrained vectors in place of the prompt")
+    broken = damaged_lens(lens, "untrained vectors in place of the prompt")
 
     def untrained(block):
         shape = (RECIPE.vectors, rows["states"].shape[-1])

@@ -110,6 +110,9 @@ class PromptPasses:
             "other rows": slice(self.first, None),
         }[part]
 
+        # Where a damage keeps the fits, it concerns the judged states alone.
+        text = self.text.fits if part == "choose" or asked.states == "none" else self.text
+
         def build() -> Arrays:
             about = f"reading block {asked.block} with the {what}, {asked.states} states, {part}"
             self.text.say(about)
@@ -126,7 +129,7 @@ class PromptPasses:
 
         key = {**vars(asked), "fed_tokens": furthest, "part": part, "first": self.first}
         damage = {"damaged": self.damage} if self.damage else {}
-        return self.text.cached("prompt", {**given, **key, **damage}, build, module=__name__)
+        return text.cached("prompt", {**given, **key, **damage}, build, module=__name__)
 
     def fed(self, split: str, asked: Asked) -> NDArray[np.int64]:
         """Tokens that are fed at every row of a split [rows, 4]."""

@@ -1,4 +1,4 @@
-"""Damaged prompts: each breaks one thing that a reader which is fed tokens relies on.
+"""Damaged readers: each breaks one thing that a reader of Future Lens relies on.
 
 Damage is done when prompts are read, so that none is trained again. What the model says in its
 own context, and the linear readers, stay as they are.
@@ -6,7 +6,6 @@ own context, and the linear readers, stay as they are.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from stillwired.errors import UsageError
+from stillwired.instruments.depths import Depth
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
-from stillwired.instruments.prompt_passes import Arrays, Asked, PromptPasses
+from stillwired.instruments.prompt_passes import Asked, PromptPasses
 from stillwired.instruments.prompt_readers import Prompt, nearest_tokens
 from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.text import other_document
@@ -40,7 +40,12 @@ class DamagedPrompts(PromptOutcomes):
     def __init__(self, sound: PromptOutcomes, damage: str) -> None:
         """Take over from sound readers."""
         super().__init__(sound.text, sound.recipe, sound.passes.first)
+        self._sound = sound
         self.passes = self.damaged_passes(damage)
+
+    def chosen_depth(self, trained: int | tuple[int, ...] = 1) -> Depth:
+        """The depth that was chosen before the damage."""
+        return self._sound.chosen_depth(trained)
 
     def damaged_passes(self, damage: str) -> PromptPasses:
         """Return the passes."""
@@ -78,24 +83,6 @@ class Rounded(DamagedPrompts):
         return Prompt.of(table[list(prompt.tokens)].detach().float())
 
 
-class Mirrored(DamagedPrompts):
-    """Blocks are counted from the last one, where states come from and where they are put."""
-
-    def damaged_passes(self, damage: str) -> PromptPasses:
-        """Return passes that mirror every block that they are asked for."""
-        last = self.text.checkpoint.prepared.layers - 1
-
-        class Passes(DamagedPasses):
-            def said(
-                self, what: str, given: Any, prompt: Any, asked: Asked, ahead: int, part: str
-            ) -> Arrays:
-                source = None if asked.source is None else last - asked.source
-                mirrored = replace(asked, block=last - asked.block, source=source)
-                return super().said(what, given, prompt, mirrored, ahead, part)
-
-        return Passes(self.passes, damage)
-
-
 class OthersTokens(DamagedPrompts):
     """What is fed is another document's, true or wrong."""
 
@@ -111,7 +98,15 @@ class OthersTokens(DamagedPrompts):
         return Passes(self.passes, damage)
 
 
-class UpsideDown(DamagedPrompts):
+class Misread(DamagedPrompts):
+    """What is said stays as it is, and is scored the wrong way."""
+
+    def damaged_passes(self, damage: str) -> PromptPasses:
+        """Return the sound passes."""
+        return self._sound.passes
+
+
+class UpsideDown(Misread):
     """The prompt is called surest where it is least sure."""
 
     @staticmethod
@@ -122,7 +117,7 @@ class UpsideDown(DamagedPrompts):
         return PromptOutcomes.surer_minus_other(hits, -sureness)
 
 
-class LastN(DamagedPrompts):
+class LastN(Misread):
     """What a prompt says three tokens ahead is scored as what it says one token ahead."""
 
     def fixed_each(self, ahead: int, *args: Any, **how: Any) -> dict[str, Outcome]:
@@ -130,30 +125,59 @@ class LastN(DamagedPrompts):
         return dict(super().fixed_each(min(ahead, 1), *args, **how))
 
 
+class BandsSwapped(FutureLens):
+    """What is called first is late, and the other way round."""
+
+    @property
+    def first(self) -> Depth:
+        """The late depth."""
+        return super().late
+
+    @property
+    def late(self) -> Depth:
+        """The first depth."""
+        return super().first
+
+
+class DealtFollowers(FutureLens):
+    """The table of token pairs has its followers dealt out at random."""
+
+    def bigram(
+        self, ahead: int, followers: str = "counted", population: str = "all", few: bool = False
+    ) -> Outcome:
+        """Read the table with dealt followers, whatever is asked."""
+        return super().bigram(ahead, "shuffled", population, few)
+
+
+LENSES: dict[str, type[FutureLens]] = {
+    "bands of depth named the wrong way round": BandsSwapped,
+    "followers dealt out at random": DealtFollowers,
+}
 PROMPTS: dict[str, type[DamagedPrompts]] = {
     "untrained vectors in place of the prompt": Untrained,
     "prompts of another recipe left untrained": ChangedRecipesUntrained,
     "the vectors rounded to tokens before anything is read": Rounded,
-    "blocks counted from the last one": Mirrored,
     "another document's tokens fed": OthersTokens,
     "confidence read upside down": UpsideDown,
     "one token ahead read whatever N": LastN,
 }
 
 
-def damaged_prompts(lens: FutureLens, damage: str) -> FutureLens:
-    """Return readers of the same text whose prompts carry one damage.
+def damaged_lens(lens: FutureLens, damage: str) -> FutureLens:
+    """Return readers of the same text that carry one damage.
 
     Args:
         lens: Sound readers.
-        damage: A key of :data:`PROMPTS`.
+        damage: A key of :data:`PROMPTS` or :data:`LENSES`.
 
     Raises:
         UsageError: If there is no such damage.
     """
-    if damage not in PROMPTS:
-        known = "; ".join(PROMPTS)
-        raise UsageError(f"There is no damage {damage!r} to prompts. Known are: {known}.")
-    broken = FutureLens(lens.text, lens.prompts.recipe, lens.few_rows)
-    broken.prompts = PROMPTS[damage](lens.prompts, damage)
+    if damage not in (*PROMPTS, *LENSES):
+        known = "; ".join([*PROMPTS, *LENSES])
+        raise UsageError(f"There is no damage {damage!r} to readers. Known are: {known}.")
+    kind = LENSES.get(damage, FutureLens)
+    broken = kind(lens.text, lens.prompts.recipe, lens.few_rows)
+    if damage in PROMPTS:
+        broken.prompts = PROMPTS[damage](lens.prompts, damage)
     return broken

@@ -21,12 +21,13 @@ from stillwired.instruments.prompt_readers import (
 )
 from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.text import TextReadings, other_document
-from stillwired.mutants import prompts as module
-from stillwired.mutants.prompts import PROMPTS, damaged_prompts
+from stillwired.mutants import readers as module
+from stillwired.mutants.readers import LENSES, PROMPTS, damaged_lens
 from stillwired.store.cache import Store
 from tests.instruments.conftest import BLOCKS, WIDTH, made_checkpoint, made_corpus, readings_of
 
-UNTRAINED, CHANGED, ROUNDED, MIRRORED, OTHERS, UPSIDE_DOWN, LAST_N = PROMPTS
+UNTRAINED, CHANGED, ROUNDED, OTHERS, UPSIDE_DOWN, LAST_N = PROMPTS
+SWAPPED, DEALT = LENSES
 RECIPE = Recipe(vectors=3, rate=0.05, steps=8, batch=8, every=4)
 FIRST = 30
 """Judge rows that few means."""
@@ -90,7 +91,7 @@ def entries(text, kind):
 
 
 def test_untrained_vectors_are_drawn_from_the_recipe_and_left_so(sound, text, cone):
-    broken, depth = damaged_prompts(sound, UNTRAINED), text.depths[0]
+    broken, depth = damaged_lens(sound, UNTRAINED), text.depths[0]
     drawn = np.random.default_rng(depth.block).normal(0.0, RECIPE.spread, (3, WIDTH))
     prompt = Prompt.of(torch.from_numpy(drawn).float())
     kept = trained(text, cone, depth.block)
@@ -110,14 +111,14 @@ def test_untrained_vectors_are_drawn_from_the_recipe_and_left_so(sound, text, co
 @pytest.mark.parametrize("spread", [0.02, 0.5])
 def test_untrained_vectors_have_the_spread_and_number_of_their_recipe(sound, spread):
     recipe = replace(RECIPE, vectors=400, spread=spread)
-    vectors = damaged_prompts(sound, UNTRAINED).prompts.trained_prompt(1, (1,), recipe).vectors
+    vectors = damaged_lens(sound, UNTRAINED).prompts.trained_prompt(1, (1,), recipe).vectors
     assert vectors.shape == (400, WIDTH)
     assert float(vectors.std()) == pytest.approx(spread, rel=0.03)
     assert abs(float(vectors.mean())) < 0.05 * spread
 
 
 def test_the_usual_recipe_is_trained_where_the_others_are_not(sound, text, cone):
-    broken, depth = damaged_prompts(sound, CHANGED), text.depths[0]
+    broken, depth = damaged_lens(sound, CHANGED), text.depths[0]
     for how in ({}, {"score": "surprisal"}, {"as_tokens": True}):
         assert np.array_equal(
             broken.learned(1, depth, **how).scores, sound.learned(1, depth, **how).scores
@@ -134,7 +135,7 @@ def test_the_usual_recipe_is_trained_where_the_others_are_not(sound, text, cone)
 
 
 def test_rounded_vectors_say_what_their_tokens_say(sound, text, cone):
-    broken, depth = damaged_prompts(sound, ROUNDED), text.depths[0]
+    broken, depth = damaged_lens(sound, ROUNDED), text.depths[0]
     tokens = nearest_tokens(text.engine(), trained(text, cone, depth.block))
     said = spoken(text, cone, tokens, depth.block)
     for as_tokens in (False, True):
@@ -146,42 +147,26 @@ def test_rounded_vectors_say_what_their_tokens_say(sound, text, cone):
     assert not np.allclose(outcome.scores, whole, atol=1e-3)
 
 
-@pytest.mark.parametrize("states", ["own", "shuffled"])
-def test_mirrored_blocks_are_counted_from_the_last_one(sound, text, cone, states):
-    broken, (first, _, late, _) = damaged_prompts(sound, MIRRORED), text.depths
-    assert first.block == LAST - late.block
-    rows, order = text.rows("judge"), slice(None)
-    if states == "shuffled":
-        order = other_document(rows.documents, text.rng("shuffled states"))
-    for asked, read in ((first, late), (late, first)):
-        each = broken.fixed_each(1, asked, states, score="surprisal")
-        for name, words in FIXED_PROMPTS.items():
-            prompt = Prompt.fixed(text.checkpoint, words)
-            said = spoken(text, cone, prompt, read.block, order=order)
-            assert each[name].scores == surprisals(said, 1)
-        assert np.array_equal(
-            broken.fixed(1, asked, states).scores, sound.fixed(1, read, states).scores
-        )
-        # The prompt stays that of the depth that was asked for.
-        said = spoken(text, cone, trained(text, cone, asked.block), read.block, order=order)
-        outcome = broken.learned(1, asked, states=states, score="surprisal")
-        assert outcome.scores == surprisals(said, 1)
-    early, other = (sound.fixed(1, d, states, score="surprisal") for d in (first, late))
-    assert not np.allclose(early.scores, other.scores, atol=1e-3)
+def test_bands_are_named_the_wrong_way_round(sound):
+    broken = damaged_lens(sound, SWAPPED)
+    assert (broken.first, broken.middle, broken.late) == (sound.late, sound.middle, sound.first)
+    for read in (lambda lens, d: lens.fixed(1, d), lambda lens, d: lens.linear(1, d)):
+        assert np.array_equal(read(broken, broken.first).scores, read(sound, sound.late).scores)
 
 
-def test_mirrored_states_of_another_depth_are_mirrored_too(sound, text):
-    broken, (first, _, late, _) = damaged_prompts(sound, MIRRORED), text.depths
-    outcome = broken.learned(1, first, states_of=late, score="surprisal")
-    plain = sound.learned(1, late, prompt_of=first, states_of=first, score="surprisal")
-    assert np.array_equal(outcome.scores, plain.scores)
-    assert not np.allclose(
-        outcome.scores, broken.learned(1, first, score="surprisal").scores, atol=1e-3
-    )
+def test_followers_are_dealt_out_whatever_is_asked(sound):
+    broken = damaged_lens(sound, DEALT)
+    dealt = sound.bigram(1, followers="shuffled")
+    for followers in ("counted", "shuffled"):
+        assert np.array_equal(broken.bigram(1, followers).scores, dealt.scores)
+    assert not np.array_equal(sound.bigram(1).scores, dealt.scores)
+    few = broken.bigram(2, few=True)
+    plain = sound.bigram(2, "shuffled", few=True)
+    assert np.array_equal(few.scores, plain.scores)
 
 
 def test_what_is_fed_is_another_documents(sound, text, cone):
-    broken, depth, rows = damaged_prompts(sound, OTHERS), text.depths[1], text.rows("judge")
+    broken, depth, rows = damaged_lens(sound, OTHERS), text.depths[1], text.rows("judge")
     order = other_document(rows.documents, np.random.default_rng(1))
     assert not np.any(rows.documents[order] == rows.documents)
     fed = rows.following[order, :3]
@@ -204,7 +189,7 @@ def test_what_is_fed_is_another_documents(sound, text, cone):
 
 
 def test_confidence_is_turned_round_and_hits_are_not(sound, text):
-    broken, depth = damaged_prompts(sound, UPSIDE_DOWN), text.depths[0]
+    broken, depth = damaged_lens(sound, UPSIDE_DOWN), text.depths[0]
     for score in ("surer half", "random half"):
         before, after = (lens.learned(0, depth, score=score).scores for lens in (sound, broken))
         assert before.any()
@@ -217,7 +202,7 @@ def test_confidence_is_turned_round_and_hits_are_not(sound, text):
 
 
 def test_fixed_prompts_are_read_one_token_ahead_whatever_is_asked(sound, text):
-    broken, depth = damaged_prompts(sound, LAST_N), text.depths[0]
+    broken, depth = damaged_lens(sound, LAST_N), text.depths[0]
     for ahead in (1, 2, 3):
         for score in ("hits", "surprisal"):
             one = sound.fixed_each(1, depth, score=score)
@@ -259,7 +244,7 @@ def alone(lens):
 def test_linear_readers_and_what_the_model_says_stay_whoever_asks_first(
     sound, text, damage, tmp_path
 ):
-    broken = damaged_prompts(FutureLens(with_store(text, tmp_path), RECIPE, FIRST), damage)
+    broken = damaged_lens(FutureLens(with_store(text, tmp_path), RECIPE, FIRST), damage)
     assert broken.text.damage == ""
     for read, whole in zip(alone(broken), alone(sound), strict=True):
         assert np.array_equal(read.scores, whole.scores)
@@ -273,7 +258,7 @@ def test_linear_readers_and_what_the_model_says_stay_whoever_asks_first(
 # The cache.
 
 
-def asked(lens, mirrored=False):
+def asked(lens):
     depth = lens.text.depths[0]
     return [
         lens.fixed(1, depth),
@@ -283,8 +268,8 @@ def asked(lens, mirrored=False):
         lens.learned(1, depth, fed="wrong first", as_tokens=True, score="surprisal"),
         lens.learned(1, depth, recipe={"vectors": 2}, score="surprisal"),
         lens.learned(0, depth, few=True, score="surer half"),
-        # Of the blocks that are read, not all have one that is read in the mirror.
-        *([] if mirrored else [lens.learned(1), lens.no_state(1, score="surprisal")]),
+        lens.learned(1),
+        lens.no_state(1, score="surprisal"),
     ]
 
 
@@ -292,8 +277,8 @@ def asked(lens, mirrored=False):
 def test_damaged_readings_are_kept_apart_and_no_prompt_is_trained_again(
     sound, text, damage, tmp_path
 ):
-    mirrored, told = damage == MIRRORED, []
-    wanted = asked(sound, mirrored)
+    told = []
+    wanted = asked(sound)
     readings = with_store(text, tmp_path, told.append)
     lens = FutureLens(readings, RECIPE, FIRST)
     for depth in text.depths:
@@ -303,9 +288,9 @@ def test_damaged_readings_are_kept_apart_and_no_prompt_is_trained_again(
     told.clear()
 
     # Damaged ones first: sound ones that come after must not meet them.
-    broken = asked(damaged_prompts(lens, damage), mirrored)
-    again = asked(damaged_prompts(FutureLens(readings, RECIPE, FIRST), damage), mirrored)
-    whole = asked(lens, mirrored)
+    broken = asked(damaged_lens(lens, damage))
+    again = asked(damaged_lens(FutureLens(readings, RECIPE, FIRST), damage))
+    whole = asked(lens)
     assert not [what for what in told if what.startswith("training")]
     assert len(entries(readings, "learned-prompt")) == len(text.depths) + 1
     for first, second in zip(broken, again, strict=True):
@@ -316,7 +301,8 @@ def test_damaged_readings_are_kept_apart_and_no_prompt_is_trained_again(
     assert any(changed)
     damages = {e.inputs.get("damaged") for e in entries(readings, "readings")}
     of_prompts = damages - {None}
-    assert len(of_prompts) == 1
+    # What is only scored the wrong way is not read again.
+    assert len(of_prompts) == (damage not in (UPSIDE_DOWN, LAST_N))
     assert all(said.startswith(damage) for said in of_prompts)
 
 
@@ -325,7 +311,7 @@ def test_what_was_read_needs_neither_model_nor_survey(sound, text):
         raise AssertionError("read again")
 
     def ask(lens):
-        return {d: asked(damaged_prompts(lens, d), d == MIRRORED) for d in PROMPTS}
+        return {d: asked(damaged_lens(lens, d)) for d in PROMPTS}
 
     wanted = ask(sound)
     unread = TextReadings(text.checkpoint, never, text.corpus, text.plan, never, text._store)
@@ -338,18 +324,18 @@ def test_what_was_read_needs_neither_model_nor_survey(sound, text):
 
 def test_another_way_to_do_the_damage_is_read_anew(sound, text, monkeypatch):
     depth = text.depths[0]
-    damaged_prompts(sound, UNTRAINED).learned(1, depth)
-    damaged_prompts(sound, UNTRAINED).learned(1, depth)
+    damaged_lens(sound, UNTRAINED).learned(1, depth)
+    damaged_lens(sound, UNTRAINED).learned(1, depth)
     after = len(entries(text, "readings"))
     monkeypatch.setattr(module, "code_digest", lambda *_: "other code")
-    damaged_prompts(sound, UNTRAINED).learned(1, depth)
+    damaged_lens(sound, UNTRAINED).learned(1, depth)
     # First rows, and the others.
     assert len(entries(text, "readings")) == after + 2
 
 
 @pytest.mark.parametrize("damage", PROMPTS)
 def test_few_means_the_same_rows(sound, text, damage):
-    broken = damaged_prompts(sound, damage)
+    broken = damaged_lens(sound, damage)
     first = text.rows("judge").examples[:FIRST].tolist()
     assert broken.learned(1, text.depths[0], few=True).examples.tolist() == first
     assert broken.linear(1, text.depths[0], few=True).examples.tolist() == first
@@ -358,5 +344,5 @@ def test_few_means_the_same_rows(sound, text, damage):
 @pytest.mark.parametrize("damage", ["", "rust"])
 def test_an_unknown_damage_is_an_error(sound, damage):
     with pytest.raises(UsageError, match="There is no damage") as caught:
-        damaged_prompts(sound, damage)
+        damaged_lens(sound, damage)
     assert all(known in str(caught.value) for known in PROMPTS)

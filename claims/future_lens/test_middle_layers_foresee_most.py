@@ -19,7 +19,6 @@ MIDDLE_LAYERS_FORESEE_MOST = Claim(
     ),
     margin=0.02,
     applies=PREDICTS_TEXT,
-    rivals=("no_state",),
     mutant="the first block's states put in at every depth",
 )
 
@@ -30,7 +29,6 @@ def test_middle_layers_foresee_most(future_lens, judge_readers):
         first=future_lens.learned(1, future_lens.first),
         middle=future_lens.learned(1, future_lens.middle),
         late=future_lens.learned(1, future_lens.late),
-        no_state=future_lens.no_state(1),
         beside={
             "learned": future_lens.over(
                 future_lens.before_last, lambda depth: future_lens.learned(1, depth, few=True)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from stillwired.data.names import NamedText, load_names
@@ -134,19 +135,22 @@ class Names:
         found: list[tuple[int, int, Arrays]] = []
         sites = [residual(block) for block in blocks]
         for reading in engine.read(prompts, [*sites, final()]):
-            for k, number in enumerate(reading.rows):
-                for place in places[number]:
-                    ends = reading[final()][k, place : place + AHEAD + 1]
-                    said = engine.unembed(ends).argmax(-1).cpu().numpy()
-                    row: Arrays = {
-                        f"block{block}": reading[site][k, place].float().cpu().numpy()
-                        for block, site in zip(blocks, sites, strict=True)
-                    }
-                    following = prompts[number][place + 1 : place + 1 + AHEAD]
-                    row["fed"] = np.array(following, np.int64)
-                    row["targets"] = said[AHEAD]
-                    row["next_is_right"] = np.array(said[0] == following[0])
-                    found.append((number, place, row))
+            rows = [(k, n, place) for k, n in enumerate(reading.rows) for place in places[n]]
+            if not rows:
+                continue
+            ends = [reading[final()][k, place : place + AHEAD + 1] for k, _, place in rows]
+            # All at once: a few rows would read the whole unembedding for themselves.
+            spoken = engine.unembed(torch.cat(ends)).argmax(-1).cpu().numpy()
+            for (k, number, place), said in zip(rows, spoken.reshape(-1, AHEAD + 1), strict=True):
+                row: Arrays = {
+                    f"block{block}": reading[site][k, place].float().cpu().numpy()
+                    for block, site in zip(blocks, sites, strict=True)
+                }
+                following = prompts[number][place + 1 : place + 1 + AHEAD]
+                row["fed"] = np.array(following, np.int64)
+                row["targets"] = said[AHEAD]
+                row["next_is_right"] = np.array(said[0] == following[0])
+                found.append((number, place, row))
         found.sort(key=lambda item: item[:2])
         arrays: Arrays = {
             name: np.stack([row[name] for _, _, row in found]) for name in found[0][2]

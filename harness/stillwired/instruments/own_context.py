@@ -17,7 +17,7 @@ from stillwired.instruments.prompt_passes import Asked, PromptPasses
 from stillwired.instruments.survey import draw
 from stillwired.outcomes import Outcome
 
-PASSAGES = 40
+PASSAGES = 20
 """Passages that are read again. Every row is a pass over all the text before it."""
 
 

@@ -219,7 +219,7 @@ class PromptOutcomes:
         def surprisal(depth: Depth) -> float:
             reader = self._learned(depth, trained, self.recipe, False)
             spoken = self._spoken(reader, trained[0], "choose")
-            return -float(spoken["scores"][:, trained[0]].mean(dtype=np.float64))
+            return -float(spoken["scores"].mean(dtype=np.float64))
 
         return min(self.text.depths, key=surprisal)
 
@@ -303,7 +303,7 @@ class PromptOutcomes:
         if not how.few:
             parts.append(self._spoken(reader, ahead, "other rows"))
         said = {
-            what: np.concatenate([part[what][:, ahead] for part in parts])
+            what: np.concatenate([part[what] for part in parts])
             for what in ("tokens", "likeliest", "probabilities", "scores")
         }
         wanted = self.text.rows("judge").targets[: len(said["tokens"]), ahead]

@@ -24,6 +24,13 @@ from stillwired.instruments.text import TextReadings, other_document
 
 STATES = ("own", "shuffled", "swapped", "none")
 FED = ("true", "wrong first")
+TOGETHER = {0: (0, 0), 1: (1, 1), 2: (2, FURTHEST), 3: (2, FURTHEST)}
+"""Smallest and largest N that one pass reads, by the N that is asked for.
+
+A fed token costs a pass through all blocks and a reading an unembedding, so what few ask for is
+not read along; who asks for N = 2 mostly asks for 3 as well.
+"""
+
 PARTS = ("choose", "first rows", "other rows")
 
 Arrays = dict[str, NDArray[Any]]
@@ -93,17 +100,14 @@ class PromptPasses:
             given: What determines the prompt.
             prompt: Makes it; called only if something is to be read.
             asked: What it is given at every row.
-            ahead: The N that is asked for; what is kept holds the N below as well.
+            ahead: The N that is asked for.
             part: One of :data:`PARTS`: the choose rows, the first judge rows, or the others.
 
         Returns:
-            The arrays of `prompt_readers.Spoken`, rows first and N second.
+            The arrays of `prompt_readers.Spoken` for that N, rows first.
         """
         split = "choose" if part == "choose" else "judge"
-        # Most is asked of N = 0 and 1, and feeding three tokens costs twice what one does.
-        # Of controls N = 0 is seldom asked together with the others, and needs nothing fed.
-        nothing = ahead == 0 and asked.states != "own"
-        furthest = 0 if nothing else 1 if ahead <= 1 else FURTHEST
+        nearest, furthest = TOGETHER[ahead]
         rows = {
             "choose": slice(None),
             "first rows": slice(self.first),
@@ -122,14 +126,16 @@ class PromptPasses:
                 asked.block,
                 self._states(split, asked, rows),
                 self.fed(split, asked)[rows, :furthest],
-                self.text.rows(split).targets[rows, : furthest + 1],
+                self.text.rows(split).targets[rows, nearest : furthest + 1],
                 _tenths(self.text.say, about),
+                nearest,
             )
             return spoken.arrays()
 
         key = {**vars(asked), "fed_tokens": furthest, "part": part, "first": self.first}
         damage = {"damaged": self.damage} if self.damage else {}
-        return text.cached("prompt", {**given, **key, **damage}, build, module=__name__)
+        kept = text.cached("prompt", {**given, **key, **damage}, build, module=__name__)
+        return {name: values[:, ahead - nearest] for name, values in kept.items()}
 
     def fed(self, split: str, asked: Asked) -> NDArray[np.int64]:
         """Tokens that are fed at every row of a split [rows, 4]."""

@@ -216,8 +216,9 @@ def read_prompt(
     fed: NDArray[np.int64],
     asked: NDArray[np.int64] | None = None,
     progress: Progress | None = None,
+    nearest: int = 0,
 ) -> Spoken:
-    """Read what a prompt says of each state, for every N from 0 to the number of fed tokens.
+    """Read what a prompt says of each state, for every N up to the number of fed tokens.
 
     One pass serves all N, because a position never sees the tokens behind it. Memory is one
     pack's final states, unembedded a few rows at a time.
@@ -228,26 +229,27 @@ def read_prompt(
         block: The block that is overwritten; it should be the one that the states come from.
         states: [rows, width]; other rows' states for a control, None for no state at all.
         fed: The text's tokens ``t + 1 … t + N`` [rows, N]; N may be 0.
-        asked: Tokens whose log-probability is wanted [rows, N + 1], or None.
+        asked: Tokens whose log-probability is wanted [rows, readings], or None.
         progress: As in `Plan.run`.
+        nearest: The smallest N that is read: unembedding others costs as much.
 
     Returns:
-        Rows in the order in which they were given; the second axis is N.
+        Rows in the order in which they were given; the second axis is N, from `nearest` on.
 
     Raises:
         EngineError: As `Cone.plan` and `Plan.run`.
         MismatchError: As `Plan.run`.
     """
     furthest = fed.shape[1]
-    sites = [final(ahead - furthest - 1) for ahead in range(furthest + 1)]
-    spoken = Spoken.empty(len(fed), furthest + 1, cone.engine.anatomy.vocabulary)
+    sites = [final(ahead - furthest - 1) for ahead in range(nearest, furthest + 1)]
+    spoken = Spoken.empty(len(fed), len(sites), cone.engine.anatomy.vocabulary)
     if not len(fed):
         return spoken
     runs = plan_prompt(cone, prompt, block, states, fed, sites).run(progress=progress)
     while (reading := next(runs, None)) is not None:
         rows = np.array(reading.rows, dtype=np.int64)
-        for ahead, site in enumerate(sites):
-            spoken.hear(cone.engine, rows, ahead, reading[site], asked)
+        for number, site in enumerate(sites):
+            spoken.hear(cone.engine, rows, number, reading[site], asked)
         # The next pack is computed before the name is bound again.
         del reading
     return spoken

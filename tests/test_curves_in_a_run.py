@@ -93,7 +93,7 @@ def test_a_run_leaves_its_curves_beside_its_record_and_says_where(suite, pyteste
     folder = r"\.stillwired/records/\d{8}-\d{6}-tiny"
     result.stdout.re_match_lines(
         [
-            rf"2 hold, .* record: {folder}/record\.json .*",
+            rf"2 hold, .* record: {folder}/record\.json.*",
             rf"curves:  {folder}/future-lens-N1\.svg  {folder}/future-lens-N2\.svg",
         ],
         consecutive=True,

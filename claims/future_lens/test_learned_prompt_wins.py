@@ -23,7 +23,7 @@ LEARNED_PROMPT_WINS = Claim(
     # It hears the tokens in between, which tell something by themselves.
     rivals=("no_state", "shuffled_states"),
     primary={"ahead": 1},
-    mutant="untrained vectors in place of the prompt",
+    mutant="the vectors rounded to tokens before anything is read",
 )
 
 

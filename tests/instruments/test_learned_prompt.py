@@ -19,7 +19,6 @@ from stillwired.instruments import prompt_training
 from stillwired.instruments.learned_prompt import learned_prompt
 from stillwired.instruments.prompt_readers import Prompt, plan_prompt
 from stillwired.instruments.prompt_training import (
-    SHORT,
     Lesson,
     Recipe,
     Underway,
@@ -243,8 +242,10 @@ def test_a_loss_that_is_not_finite_is_an_error(cone, text):
 def test_a_recipe_that_trains_nothing_is_an_error():
     with pytest.raises(UsageError, match="trains nothing"):
         replace(FEW, steps=0)
+    for share in (0, 1.1, -0.5):
+        with pytest.raises(UsageError, match="learns from no rows"):
+            replace(FEW, share=share)
     assert (Recipe().rate, Recipe().batch, Recipe().steps) == (5e-4, 8, 1250)
-    assert (SHORT.rate, SHORT.batch, SHORT.steps) == (0.02, 16, 300)
 
 
 # What is kept.
@@ -274,6 +275,17 @@ def test_a_prompt_is_kept_with_its_recipe(text, tmp_path):
     fetched = learned_prompt(again, never, 4, (1, 2), FEW)
     assert torch.equal(fetched.vectors, kept.vectors)
     assert fetched.about == kept.about
+
+
+def test_a_share_of_the_rows_is_the_first_of_them(cone, text, tmp_path):
+    recipe = replace(FEW, share=0.1)
+    kept = made(text, tmp_path, recipe=recipe)
+    few = lesson_of(text, "fit", 4, (1,), slice(len(text.rows("fit")) // 10))
+    choose = lesson_of(text, "choose", 4, (1,))
+    seed = text.fit_seed("learned prompt, N=1, block 4, restart 0")
+    assert torch.equal(kept.vectors, train(cone, 4, few, choose, FEW, seed).best)
+    whole = train(cone, 4, lesson_of(text, "fit", 4, (1,)), choose, FEW, seed)
+    assert not torch.equal(kept.vectors, whole.best)
 
 
 def test_equal_seeds_give_equal_vectors_and_others_do_not(text, tmp_path):

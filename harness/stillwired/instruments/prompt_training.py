@@ -23,7 +23,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, softmax
-from torch.utils import deterministic
 
 from stillwired.engine.cone import Cone
 from stillwired.engine.sites import logits
@@ -292,15 +291,11 @@ def _same_every_time(device: torch.device) -> Iterator[None]:
     if device.type != "cpu" or torch.are_deterministic_algorithms_enabled():
         yield
         return
-    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # It would write over all memory that backward asks for, which is most of what it touches.
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(False)
-        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def _order(rows: int, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.int64]:

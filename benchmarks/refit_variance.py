@@ -113,26 +113,32 @@ def main() -> None:
             for name, estimate in estimates(claim, function, params, lens).items():
                 parts.setdefault(name, []).append(estimate)
             print(f"restart {restart}: {claim.id} [{where}]", flush=True)
+        # After every restart, so that a long measurement that is stopped has not been in vain.
+        asked.out.write_text(_page(checkpoint, restart + 1, found))
+
+
+def _page(checkpoint: Checkpoint, restarts: int, found: Mapping[str, Any]) -> str:
+    claims = {
+        claim: {
+            where: {
+                name: {
+                    "sd": round(float(np.std(values, ddof=1)), 5) if restarts > 1 else None,
+                    "estimates": [round(value, 5) for value in values],
+                }
+                for name, values in parts.items()
+            }
+            for where, parts in by_cell.items()
+        }
+        for claim, by_cell in found.items()
+    }
     kept = {
         "checkpoint": checkpoint.name,
         "digest": checkpoint.digest,
         "profile": "quick",
-        "restarts": asked.restarts,
-        "claims": {
-            claim: {
-                where: {
-                    name: {
-                        "sd": round(float(np.std(values, ddof=1)), 5),
-                        "estimates": [round(value, 5) for value in values],
-                    }
-                    for name, values in parts.items()
-                }
-                for where, parts in by_cell.items()
-            }
-            for claim, by_cell in found.items()
-        },
+        "restarts": restarts,
+        "claims": claims,
     }
-    asked.out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    return json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ NAMES_ACT_AS_ONE = Claim(
     margin=0.05,
     applies=PREDICTS_TEXT,
     rivals=("no_state", "shuffled_states"),
-    mutant="the vectors rounded to tokens before anything is read",
+    mutant="another name's token fed behind every name",
     unit="names",
 )
 

@@ -227,6 +227,21 @@ def test_shuffled_states_are_those_of_other_names(lens, readings, rows, text):
         lens.names.learned("swapped")
 
 
+def test_names_may_be_fed_the_token_of_another(lens, readings, rows):
+    broken = damaged_lens(lens, "another name's token fed behind every name")
+    depth = lens.prompts.chosen_depth()
+    order = other_document(rows["name"], np.random.default_rng(1))
+    fed = {**rows, "fed": rows["fed"][order]}
+    prompt, states = trained(readings, depth.block), rows["states"][:, depth.block]
+    expected = hits_of(readings, fed, prompt, depth.block, states)
+    assert np.array_equal(broken.names.learned().scores, expected)
+    assert not np.array_equal(expected, lens.names.learned().scores)
+    # Linear maps are fed the name's own token, and so are sound prompts afterwards.
+    assert np.array_equal(broken.names.fair_linear().scores, lens.names.fair_linear().scores)
+    whole = hits_of(readings, rows, prompt, depth.block, states)
+    assert np.array_equal(lens.names.learned().scores, whole)
+
+
 def test_without_a_state_the_prompt_of_the_last_block_reads_names(lens, readings, rows, text):
     last = text.depths[-1].block
     prompt = trained(readings, last)

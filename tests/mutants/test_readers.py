@@ -27,7 +27,7 @@ from stillwired.store.cache import Store
 from tests.instruments.conftest import BLOCKS, WIDTH, made_checkpoint, made_corpus, readings_of
 
 UNTRAINED, CHANGED, ROUNDED, OTHERS, UPSIDE_DOWN, LAST_N = PROMPTS
-SWAPPED, DEALT = LENSES
+SWAPPED, DEALT, MISFED = LENSES
 RECIPE = Recipe(vectors=3, rate=0.05, steps=8, batch=8, every=4)
 FIRST = 30
 """Judge rows that few means."""

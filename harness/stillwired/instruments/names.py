@@ -42,6 +42,9 @@ class Names:
         prompts: Prompts that were trained on ordinary text.
     """
 
+    damage = ""
+    """Name of the mutant that damages the reading, or empty."""
+
     def __init__(self, prompts: PromptOutcomes) -> None:
         self.prompts, self.text = prompts, prompts.text
         self._linear = FedLinear(prompts.text)
@@ -109,6 +112,13 @@ class Names:
             factors=outcome.factors,
         )
 
+    # What mutants replace
+
+    def fed_to_prompts(self, rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Return the token that is fed behind the state at every row [rows, 1]."""
+        fed: NDArray[np.int64] = rows["fed"]
+        return fed
+
     # Inside
 
     @property
@@ -166,14 +176,15 @@ class Names:
             kept = self._rows
             given = None if order is None else kept[f"block{block}"][order]
             prompt: Prompt = self.prompts.trained_prompt(block, (AHEAD,), self.prompts.recipe)
-            spoken = read_prompt(self.prompts.passes.cone, prompt, block, given, kept["fed"])
+            fed = self.fed_to_prompts(kept)
+            spoken = read_prompt(self.prompts.passes.cone, prompt, block, given, fed)
             return {"guesses": spoken.tokens[:, AHEAD]}
 
         given = {
             "block": block,
             "states": states,
             "recipe": vars(self.prompts.recipe),
-            "damaged": self.prompts.passes.damage,
+            "damaged": self.damage or self.prompts.passes.damage,
         }
         guesses: NDArray[np.int64] = self._cached("names, learned prompt", given, read)["guesses"]
         return guesses

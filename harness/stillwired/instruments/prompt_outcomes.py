@@ -271,7 +271,9 @@ class PromptOutcomes:
 
         def make() -> Prompt:
             prompt = self.trained_prompt(depth.block, trained, recipe)
-            return nearest_tokens(self.text.engine(), prompt) if as_tokens else prompt
+            if as_tokens and prompt.vectors is not None:
+                return nearest_tokens(self.text.engine(), prompt)
+            return prompt
 
         unusual = {
             name: value

@@ -6,6 +6,8 @@ own context, and the linear readers, stay as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from stillwired.errors import UsageError
 from stillwired.instruments.depths import Depth
 from stillwired.instruments.future_lens import FutureLens
+from stillwired.instruments.names import Names
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.prompt_passes import Asked, PromptPasses
 from stillwired.instruments.prompt_readers import Prompt, nearest_tokens
@@ -73,14 +76,11 @@ class ChangedRecipesUntrained(Untrained):
 
 
 class Rounded(DamagedPrompts):
-    """Every vector is replaced by the nearest token's embedding."""
+    """Every vector is replaced by the nearest token."""
 
     def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
-        """Train, and put the nearest embeddings in place of the vectors."""
-        engine = self.text.engine()
-        prompt = nearest_tokens(engine, super().trained_prompt(block, trained, recipe))
-        table = engine.checkpoint.model.get_input_embeddings().weight
-        return Prompt.of(table[list(prompt.tokens)].detach().float())
+        """Train, and put tokens in place of the vectors."""
+        return nearest_tokens(self.text.engine(), super().trained_prompt(block, trained, recipe))
 
 
 class OthersTokens(DamagedPrompts):
@@ -149,9 +149,30 @@ class DealtFollowers(FutureLens):
         return super().bigram(ahead, "shuffled", population, few)
 
 
+class MisfedNames(Names):
+    """Behind every name's state another name's token is fed."""
+
+    damage = f"another name's token, by {code_digest(__name__)}"
+
+    def fed_to_prompts(self, rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Deal the tokens out to other names."""
+        fed: NDArray[np.int64] = rows["fed"]
+        return fed[other_document(rows["names"], np.random.default_rng(1))]
+
+
+class NamesMisfed(FutureLens):
+    """Names lose their own tokens."""
+
+    @cached_property
+    def names(self) -> Names:
+        """The readers, tried on names that are fed another's token."""
+        return MisfedNames(self.prompts)
+
+
 LENSES: dict[str, type[FutureLens]] = {
     "bands of depth named the wrong way round": BandsSwapped,
     "followers dealt out at random": DealtFollowers,
+    "another name's token fed behind every name": NamesMisfed,
 }
 PROMPTS: dict[str, type[DamagedPrompts]] = {
     "untrained vectors in place of the prompt": Untrained,

@@ -17,7 +17,7 @@ LITTLE_DATA_IS_ENOUGH = Claim(
     margin=0.05,
     sensitivity=0.05,
     applies=PREDICTS_TEXT,
-    mutant="prompts of another recipe left untrained",
+    mutant="prompts of another recipe rounded to tokens",
 )
 
 

@@ -21,7 +21,7 @@ PROMPT_LENGTH_MATTERS_LITTLE = Claim(
     margin=0.05,
     sensitivity=0.05,
     applies=PREDICTS_TEXT,
-    mutant="prompts of another recipe left untrained",
+    mutant="prompts of another recipe rounded to tokens",
 )
 
 NO_LENGTH_IS_LIKE_A_FIXED_PROMPT = Claim(

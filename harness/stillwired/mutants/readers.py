@@ -65,22 +65,22 @@ class Untrained(DamagedPrompts):
         return Prompt.of(torch.from_numpy(rng.normal(0.0, recipe.spread, shape)).float())
 
 
-class ChangedRecipesUntrained(Untrained):
-    """Prompts of another recipe than the usual one are left untrained."""
-
-    def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
-        """Train the usual ones only."""
-        if recipe == self.recipe:
-            return PromptOutcomes.trained_prompt(self, block, trained, recipe)
-        return super().trained_prompt(block, trained, recipe)
-
-
 class Rounded(DamagedPrompts):
     """Every vector is replaced by the nearest token."""
 
     def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
         """Train, and put tokens in place of the vectors."""
         return nearest_tokens(self.text.engine(), super().trained_prompt(block, trained, recipe))
+
+
+class ChangedRecipesRounded(Rounded):
+    """Only prompts of another recipe than the usual one are rounded."""
+
+    def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
+        """Leave the usual ones alone."""
+        if recipe == self.recipe:
+            return PromptOutcomes.trained_prompt(self, block, trained, recipe)
+        return super().trained_prompt(block, trained, recipe)
 
 
 class OthersTokens(DamagedPrompts):
@@ -176,7 +176,7 @@ LENSES: dict[str, type[FutureLens]] = {
 }
 PROMPTS: dict[str, type[DamagedPrompts]] = {
     "untrained vectors in place of the prompt": Untrained,
-    "prompts of another recipe left untrained": ChangedRecipesUntrained,
+    "prompts of another recipe rounded to tokens": ChangedRecipesRounded,
     "the vectors rounded to tokens before anything is read": Rounded,
     "another document's tokens fed": OthersTokens,
     "confidence read upside down": UpsideDown,

@@ -17,7 +17,7 @@ OWN_WEIGHTS_ARE_NEEDED = Claim(
     margin=0.03,
     applies=PREDICTS_TEXT,
     rivals=("no_state", "shuffled_states", "bigram"),
-    mutant="untrained vectors in place of the prompt",
+    mutant="the vectors rounded to tokens before anything is read",
 )
 
 

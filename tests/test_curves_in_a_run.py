@@ -95,8 +95,7 @@ def test_a_run_leaves_its_curves_beside_its_record_and_says_where(suite, pyteste
         [
             rf"2 hold, .* record: {folder}/record\.json.*",
             rf"curves:  {folder}/future-lens-N1\.svg  {folder}/future-lens-N2\.svg",
-        ],
-        consecutive=True,
+        ]
     )
     (record,) = pytester.path.rglob("record.json")
     svg = record.parent / "future-lens-N1.svg"

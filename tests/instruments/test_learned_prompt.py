@@ -19,17 +19,21 @@ from stillwired.instruments import prompt_training
 from stillwired.instruments.learned_prompt import learned_prompt
 from stillwired.instruments.prompt_readers import Prompt, plan_prompt
 from stillwired.instruments.prompt_training import (
+    RECIPES,
+    SHORT,
     Lesson,
     Recipe,
     Underway,
     choose_loss,
     divergences,
+    recipe_of,
     train,
 )
 from stillwired.instruments.text import TextReadings
 from stillwired.mutants.readings import damaged
+from stillwired.profiles import PROFILES
 from stillwired.store.cache import Store
-from tests.instruments.conftest import BLOCKS, WIDTH
+from tests.instruments.conftest import BLOCKS, SMALL, WIDTH
 
 FEW = Recipe(vectors=3, rate=0.02, steps=6, batch=4, every=2)
 
@@ -246,6 +250,11 @@ def test_a_recipe_that_trains_nothing_is_an_error():
         with pytest.raises(UsageError, match="learns from no rows"):
             replace(FEW, share=share)
     assert (Recipe().rate, Recipe().batch, Recipe().steps) == (5e-4, 8, 1250)
+
+
+def test_every_profile_has_its_recipe_and_others_the_short_one():
+    assert {name: recipe_of(profile) for name, profile in PROFILES.items()} == RECIPES
+    assert recipe_of(SMALL) == SHORT
 
 
 # What is kept.

@@ -25,9 +25,9 @@ from stillwired.instruments.names import Names
 from stillwired.instruments.ngrams import FollowerTable, count_followers
 from stillwired.instruments.own_context import keeps_its_word
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
-from stillwired.instruments.prompt_training import RECIPES, SHORT, Recipe
+from stillwired.instruments.prompt_training import Recipe, recipe_of
 from stillwired.instruments.survey import AHEAD
-from stillwired.instruments.text import TextReadings
+from stillwired.instruments.text import TextReadings, factors_of
 from stillwired.outcomes import Outcome
 
 Arrays = dict[str, NDArray[Any]]
@@ -52,7 +52,7 @@ class FutureLens:
         self, text: TextReadings, recipe: Recipe | None = None, first: int = CURVE_ROWS
     ) -> None:
         self.text, self.few_rows = text, first
-        recipe = recipe or RECIPES.get(text.plan.profile.name, SHORT)
+        recipe = recipe or recipe_of(text.plan.profile)
         self.prompts = PromptOutcomes(text, recipe, first)
         self.maps = LinearOutcomes(text, first)
 
@@ -160,9 +160,7 @@ class FutureLens:
 
     def by_depth(self, reader: str, ahead: int) -> Mapping[str, Outcome]:
         """Return a linear reader at every declared depth, by label."""
-        return {
-            depth.label: self.read(reader, ahead, depth, few=True) for depth in self.text.depths
-        }
+        return self.over(self.text.depths, lambda depth: self.read(reader, ahead, depth, few=True))
 
     def apart(
         self, a: Mapping[str, Outcome], b: Mapping[str, Outcome], by: float
@@ -274,14 +272,10 @@ class FutureLens:
         readers = FedLinear(self.text)
         depth = depth or readers.chosen_depth(ahead)
         guesses = readers.guesses(ahead, depth)[: self._first(few)]
-        factors: dict[str, str | int | float] = {
-            "reader": "fair linear",
-            "depth": depth.label,
-            "block": depth.block,
-            "relative": depth.relative,
-        }
         name = f"linear map of state and fed tokens, {depth.label}"
-        return self.text.hits(name, guesses, ahead, population, **factors)
+        return self.text.hits(
+            name, guesses, ahead, population, reader="fair linear", **factors_of(depth)
+        )
 
     # Inside
 

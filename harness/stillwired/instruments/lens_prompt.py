@@ -21,7 +21,7 @@ from stillwired.errors import UsageError
 from stillwired.instruments.depths import resolve_depth
 from stillwired.instruments.learned_prompt import LearnedPrompt, learned_prompt
 from stillwired.instruments.lens_task import Task
-from stillwired.instruments.prompt_training import SHORT, Lesson, Recipe, divergences
+from stillwired.instruments.prompt_training import Lesson, Recipe, divergences, recipe_of
 from stillwired.instruments.survey import (
     FIRST_POSITION,
     FURTHEST,
@@ -45,7 +45,7 @@ def prompt_for_lens(
     store: Store,
     task: Task,
     *,
-    recipe: Recipe = SHORT,
+    recipe: Recipe | None = None,
     say: Say = lambda _: None,
 ) -> LearnedPrompt:
     """Fetch the prompt of one depth from the cache, or train it now.
@@ -58,7 +58,7 @@ def prompt_for_lens(
         corpus: The text that it is trained on.
         store: The cache.
         task: Depth, profile and seed.
-        recipe: How it is trained.
+        recipe: How it is trained; None for what belongs to the profile, as in the claims.
         say: Told what has to be done, about how long that takes, and about progress.
 
     Raises:
@@ -66,6 +66,7 @@ def prompt_for_lens(
         EngineError: As `learned_prompt`.
     """
     profile, blocks = task.profile, checkpoint.prepared.layers
+    recipe = recipe or recipe_of(profile)
     block = resolve_depth(task.depth, blocks).block
     if block == blocks - 1:
         raise UsageError(

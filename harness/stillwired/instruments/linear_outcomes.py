@@ -18,7 +18,7 @@ from stillwired.instruments.depths import Depth
 from stillwired.instruments.linear_map import LinearMap, Training, solve_ridge, train_on_kl
 from stillwired.instruments.moments import Moments, Whitened
 from stillwired.instruments.survey import AHEAD, Survey
-from stillwired.instruments.text import TextReadings, other_document
+from stillwired.instruments.text import TextReadings, factors_of, other_document
 from stillwired.instruments.vocabulary_map import RIDGES, VocabularyMap
 from stillwired.outcomes import Outcome
 
@@ -74,9 +74,7 @@ class LinearOutcomes:
         name = f"{reader} map, {states} states, {depth.label}"
         factors: dict[str, str | int | float] = {
             "reader": reader,
-            "depth": depth.label,
-            "block": depth.block,
-            "relative": depth.relative,
+            **factors_of(depth),
             "states": states,
             "share": share,
         }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ class Names:
 
     # Inside
 
-    @property
+    @cached_property
     def _rows(self) -> Arrays:
         """Rows of all names: states of the declared depths, fed tokens, targets, names."""
         blocks = [depth.block for depth in self.text.depths]

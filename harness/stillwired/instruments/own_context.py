@@ -32,8 +32,7 @@ def keeps_its_word(passes: PromptPasses, ahead: int) -> Outcome:
         Hits on the rows of the first passages; without the wrong token every one is a hit.
     """
     text, each = passes.text, passes.text.plan.profile.per_passage
-    rows = text.rows("judge")
-    count = min(PASSAGES * each, len(rows))
+    count = min(PASSAGES * each, len(text.rows("judge")))
 
     def read() -> dict[str, NDArray[Any]]:
         passages, places = draw(text.checkpoint, text.corpus, text.plan, "judge")
@@ -55,6 +54,4 @@ def keeps_its_word(passes: PromptPasses, ahead: int) -> Outcome:
         return {"guesses": guesses}
 
     kept = text.cached("own context, wrong token", {"ahead": ahead}, read, module=__name__)
-    outcome = text.hits("the model itself, wrong first token fed", kept["guesses"], ahead)
-    assert outcome.examples.tolist() == rows.examples[:count].tolist()
-    return outcome
+    return text.hits("the model itself, wrong first token fed", kept["guesses"], ahead)

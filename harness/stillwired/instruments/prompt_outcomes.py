@@ -27,7 +27,7 @@ from stillwired.instruments.prompt_readers import (
     nearest_tokens,
 )
 from stillwired.instruments.prompt_training import SHORT, Recipe
-from stillwired.instruments.text import TextReadings
+from stillwired.instruments.text import TextReadings, factors_of
 from stillwired.outcomes import Factor, Outcome
 
 IDENTITY_ROWS = 32
@@ -177,7 +177,7 @@ class PromptOutcomes:
             reader,
             name=", ".join(filter(None, [reader.name, *details])),
             asked=Asked(depth.block, states, source, fed),
-            factors={**reader.factors, **_where(depth), "states": states, **unusual},
+            factors={**reader.factors, **factors_of(depth), "states": states, **unusual},
         )
         return self._outcome(reader, ahead, Scoring(**scoring))
 
@@ -260,7 +260,7 @@ class PromptOutcomes:
             key={"prompt": words},
             make=lambda: Prompt.fixed(self.text.checkpoint, words),
             asked=Asked(depth.block, states),
-            factors={"reader": f"fixed, {name}", **_where(depth), "states": states},
+            factors={"reader": f"fixed, {name}", **factors_of(depth), "states": states},
         )
 
     def _learned(
@@ -291,7 +291,7 @@ class PromptOutcomes:
             asked=Asked(depth.block),
             factors={
                 "reader": ", ".join(["learned", *words]),
-                **_where(depth),
+                **factors_of(depth),
                 "trained": listed(trained),
             },
         )
@@ -326,7 +326,7 @@ class PromptOutcomes:
         outcome = replace(outcome, factors={**outcome.factors, **factors})
         if how.score == "hits":
             return outcome
-        kept = np.isin(self.text.rows("judge").examples[: len(guesses)], outcome.examples)
+        kept = self.text.in_population(how.population, len(guesses))
         if how.score == "surprisal":
             return replace(outcome, scores=-said["scores"][kept].astype(np.float64))
         sureness = said["probabilities"][kept]
@@ -352,10 +352,6 @@ class PromptOutcomes:
         order = np.argsort(sureness, kind="stable")
         weights[order[:half]], weights[order[rows - half :]] = -rows / half, rows / half
         return hits * weights
-
-
-def _where(depth: Depth) -> dict[str, Factor]:
-    return {"depth": depth.label, "block": depth.block, "relative": depth.relative}
 
 
 def _several(trained: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -29,6 +29,7 @@ from stillwired.engine.sites import logits
 from stillwired.errors import EngineError, UsageError
 from stillwired.instruments.prompt_readers import Prompt, plan_prompt
 from stillwired.instruments.survey import Say
+from stillwired.profiles import Profile
 
 CHOOSE_ROWS = 64
 """Choose rows in a pass: their logits are what takes memory."""
@@ -81,6 +82,11 @@ of 300 steps at 0.02, and a loss of 2.15 against 2.12 nats (untrained: 2.94).
 
 RECIPES = {"quick": SHORT, "standard": Recipe(rate=0.02, steps=600, batch=16), "paper": Recipe()}
 """By profile."""
+
+
+def recipe_of(profile: Profile) -> Recipe:
+    """Return how prompts are trained in a profile; one without a recipe of its own gets `SHORT`."""
+    return RECIPES.get(profile.name, SHORT)
 
 
 @dataclass(frozen=True, eq=False)

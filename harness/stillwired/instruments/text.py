@@ -23,7 +23,7 @@ from stillwired.engine.engine import Engine
 from stillwired.errors import CorpusError, UsageError
 from stillwired.instruments.depths import Band, Depth
 from stillwired.instruments.survey import Rows, Say, Survey, SurveyPlan
-from stillwired.outcomes import Outcome
+from stillwired.outcomes import Factor, Outcome
 from stillwired.store.cache import Store
 from stillwired.store.code import code_digest
 
@@ -164,12 +164,8 @@ class TextReadings:
         Raises:
             UsageError: If there is no such population.
         """
-        if population not in POPULATIONS:
-            raise UsageError(
-                f"There is no population {population!r}. Choose one of: {', '.join(POPULATIONS)}."
-            )
         rows, count = self.rows("judge"), len(guesses)
-        keep = np.ones(count, bool) if population == "all" else rows.next_is_right[:count]
+        keep = self.in_population(population, count)
         return Outcome(
             name=f"{name}, N={ahead}",
             examples=rows.examples[:count][keep],
@@ -177,6 +173,20 @@ class TextReadings:
             scores=(guesses == rows.targets[:count, ahead]).astype(float)[keep],
             factors={"ahead": ahead, "population": population, **factors},
         )
+
+    def in_population(self, population: str, count: int) -> NDArray[np.bool_]:
+        """Say which of the first judge rows belong to a population [count].
+
+        Raises:
+            UsageError: If there is no such population.
+        """
+        if population not in POPULATIONS:
+            raise UsageError(
+                f"There is no population {population!r}. Choose one of: {', '.join(POPULATIONS)}."
+            )
+        if population == "all":
+            return np.ones(count, bool)
+        return self.rows("judge").next_is_right[:count]
 
     def predicts_text(self) -> Outcome:
         """Whether the model's argmax is the text's next token, on rows that only fit maps."""
@@ -249,6 +259,11 @@ class TextReadings:
         # Damage is done by code of its own, which must count as well.
         modules = [module, "stillwired.mutants.readings"] if self.damage else [module]
         return inputs, code_digest(*modules)
+
+
+def factors_of(depth: Depth) -> dict[str, Factor]:
+    """Say in an outcome's factors where a state was read."""
+    return {"depth": depth.label, "block": depth.block, "relative": depth.relative}
 
 
 def entropy(tokens: NDArray[np.int64]) -> float:

@@ -1,15 +1,17 @@
-"""A training step of a learned prompt, against feeding the whole prompt for each example.
+"""Training steps of learned prompts: against running the whole prompt each time, and together.
 
 Ten vectors in front, an example's state put in at the last of them in a middle layer, one more
 token fed, the next one foreseen (N = 1); the loss is the KL divergence from the model's own
 distribution. The plain way runs all eleven tokens for each example, under a hook, and unembeds
-the last position only.
+the last position only. Prompts of several blocks take their steps in the same passes, against
+one after another.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ from stillwired.engine.cone import Cone
 from stillwired.engine.edits import Edit
 from stillwired.engine.engine import Engine
 from stillwired.engine.sites import embedding, logits, residual
+from stillwired.instruments.prompt_training import Lesson, divergences
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -97,3 +100,48 @@ def test_a_step_of_a_learned_prompt(
         plain_peak_megabytes=peaks["plain"],
     )
     assert benchmark.extra_info["ratio"] >= LEAST_RATIO[examples]
+
+
+TOGETHER = (3, 9, 15, 20, 26)
+"""Blocks whose prompts take a step in the same passes."""
+LEAST_GAIN = 1.3
+
+
+@pytest.mark.benchmark(group="learned-prompts-together")
+def test_steps_of_several_learned_prompts_together(
+    benchmark: BenchmarkFixture, engine: Engine
+) -> None:
+    """Five prompts, 16 examples each: in the same passes, against one after another."""
+    generator = torch.Generator().manual_seed(0)
+    width, cone = engine.anatomy.width, Cone(engine)
+    start = 0.02 * torch.randn(len(TOGETHER), VECTORS, width, generator=generator)
+    lessons = []
+    for _ in TOGETHER:
+        states, own = (torch.randn(16, width, generator=generator).numpy() for _ in range(2))
+        lessons.append(Lesson(states, np.array(made_up(engine, 16, 1)), {1: own}))
+
+    def step(which: slice) -> Tensor:
+        vectors = start[which].clone().requires_grad_()
+        for sums in divergences(cone, vectors, TOGETHER[which], lessons[which], grad=True):
+            sums.sum().backward()  # type: ignore[no-untyped-call]
+        assert vectors.grad is not None
+        return vectors.grad
+
+    def together() -> Tensor:
+        return step(slice(None))
+
+    def one_by_one() -> Tensor:
+        return torch.cat([step(slice(k, k + 1)) for k in range(len(TOGETHER))])
+
+    plain, ours = one_by_one(), together()
+    difference = float((ours - plain).norm() / plain.norm())
+    assert difference < 1e-4
+    took = interleaved({"plain": one_by_one, "cone": together}, ROUNDS)
+    benchmark.pedantic(together, rounds=3)
+    benchmark.extra_info.update(
+        ratio=took["plain"] / took["cone"],
+        max_difference=difference,
+        plain_seconds=took["plain"],
+        cone_seconds=took["cone"],
+    )
+    assert benchmark.extra_info["ratio"] >= LEAST_GAIN

@@ -172,6 +172,90 @@ def test_a_trained_prompt_runs_once_for_all_examples(cone_of):
     assert plan.full_cells == 6 * 7 * LAYERS
 
 
+ROWS = (4, 5, 3)
+"""Rows of three trained prompts: states into block 0, into block 1, and none."""
+
+
+def several_learned(cone: Cone, only: int | None = None):
+    """Three trained prompts in front of rows of their own, or one of them by itself."""
+    value, length, ahead = values(), 5, 2
+    vectors = (0.5 * value(3, length, WIDTH)).requires_grad_()
+    tokens: list[list[int]] = []
+    edits: list[Edit] = []
+    for which, count in enumerate(ROWS):
+        states, fed = value(count, WIDTH), prompts(*[ahead] * count, seed=which)
+        if only not in (None, which):
+            continue
+        rows = range(len(tokens), len(tokens) + count)
+        edits += [
+            Edit(embedding(k - length - ahead), "replace", vectors[which, k], rows=rows)
+            for k in range(length)
+        ]
+        if which < 2:
+            edits.append(Edit(residual(which, -ahead - 1), "replace", states, rows=rows))
+        tokens += [[7] * length + of_row for of_row in fed]
+    return vectors, tokens, edits
+
+
+def learn(plan):
+    """Add up a loss over all rows; return its value row by row."""
+    sites, losses = [logits(-1), logits(-2)], {}
+    for reading in plan.run(grad=True):
+        found = sum(
+            torch.nn.functional.cross_entropy(
+                reading[site], torch.full((len(reading.rows),), 3), reduction="none"
+            )
+            for site in sites
+        )
+        found.sum().backward()
+        losses |= dict(zip(reading.rows, found.tolist(), strict=True))
+    return [losses[row] for row in range(len(losses))]
+
+
+@pytest.mark.parametrize("most", [512, 16])
+def test_several_trained_prompts_at_once_equal_each_alone_and_the_full_forward(
+    cone_of, family, most
+):
+    cone = cone_of(family, pack_cells=most)
+    read = [logits(-1), logits(-2)]
+    vectors, tokens, edits = several_learned(cone)
+    plan = cone.plan(tokens, edits, read)
+    assert plan.reason is None
+    assert (len(plan.packs) == 1) == (most == 512)
+    losses = learn(plan)
+
+    whole, tokens, edits = several_learned(cone)
+    full = replace(cone.plan(tokens, edits, read), packs=(), reason="asked for")
+    assert losses == pytest.approx(learn(full), rel=1e-5)
+
+    apart, cells = [], 0
+    for which in range(3):
+        alone, tokens, edits = several_learned(cone, which)
+        plan_alone = Cone(cone.engine).plan(tokens, edits, read)
+        apart += learn(plan_alone)
+        cells += plan_alone.cells
+        for other in (alone, whole):
+            expected = other.grad[which]
+            assert float(expected.norm()) > 1e-3
+            assert float((vectors.grad[which] - expected).norm() / expected.norm()) < 1e-4
+    assert losses == pytest.approx(apart, rel=1e-5)
+    # Every trunk once, as alone; a pack that is too small for all of one's rows repeats it.
+    assert plan.cells == cells if most == 512 else plan.cells > cells
+
+
+def test_each_of_several_trained_prompts_runs_once(cone_of):
+    cone = cone_of("llama")
+    _, tokens, edits = several_learned(cone)
+    plan = cone.plan(tokens, edits, [logits(-1)])
+    (pack,) = plan.packs
+    assert [slot.group.trunk for slot in pack.slots] == [5, 5, 5]
+    assert [len(slot.branches) for slot in pack.slots] == list(ROWS)
+    trunks = 3 * 5 * LAYERS
+    fed = sum(ROWS) * 2 * LAYERS
+    ends = ROWS[0] * (LAYERS - 1) + ROWS[1] * (LAYERS - 2)
+    assert plan.cells == trunks + fed + ends
+
+
 def test_readings_without_gradients_hold_no_graph(cone_of):
     cone = cone_of("llama")
     _, tokens, edits = learned(cone)

@@ -173,3 +173,68 @@ def test_an_edit_is_not_shared_where_single_prompts_change_the_same_place():
     touches[1][1] = Touch(1, 0, residual(2, -2), 1, True)
     (group,) = group_prompts([[1, 2, 3]] * 2, touches, [logits(-1)], BLOCKS)
     assert group.shared == (0,)
+
+
+def company(rows, *, fed=((5,), (6,), (7,))):
+    """Placeholders in front of fed tokens; the rows of each prompt meet vectors of their own."""
+    prompts, touches = [], []
+    for prompt, count in enumerate(rows):
+        for row in range(count):
+            tokens = [0, 0, *fed[row]]
+            numbers = [3 * prompt, 3 * prompt + 1]
+            met = [Touch(n, row, embedding(k - 3), k, True) for k, n in enumerate(numbers)]
+            # A state in its last place, in another block for each prompt; none for the third.
+            if prompt < 2:
+                met.append(Touch(3 * prompt + 2, row, residual(prompt, -2), 1, False))
+            prompts.append(tokens)
+            touches.append(met)
+    return prompts, touches
+
+
+def test_rows_of_different_learned_prompts_have_trunks_of_their_own():
+    groups = group_prompts(*company([3, 3, 2]), [NEXT], BLOCKS)
+    assert [group.trunk for group in groups] == [2, 2, 2]
+    assert [group.shared for group in groups] == [(0, 1), (3, 4), (6, 7)]
+    assert [[b.prompt for b in group.branches] for group in groups] == [
+        [0, 1, 2],
+        [3, 4, 5],
+        [6, 7],
+    ]
+    # Each as it is alone: its trunk once, fed tokens everywhere, its end once the state is in.
+    expected = [2 * 4 + 3 * (4 + 3), 2 * 4 + 3 * (4 + 2), 2 * 4 + 2 * 4]
+    assert [group.cells(BLOCKS - 1) for group in groups] == expected
+    for prompt, cells in enumerate(expected):
+        prompts, touches = company([3, 3, 2])
+        mine = [k for k, met in enumerate(touches) if met[0].number == 3 * prompt]
+        (one_,) = group_prompts(
+            [prompts[k] for k in mine], [touches[k] for k in mine], [NEXT], BLOCKS
+        )
+        assert one_.cells(BLOCKS - 1) == cells
+
+
+def test_rows_that_meet_the_same_vectors_share_a_trunk_wherever_they_stand():
+    prompts, touches = company([2, 2])
+    order = [0, 2, 1, 3]
+    groups = group_prompts([prompts[k] for k in order], [touches[k] for k in order], [NEXT], BLOCKS)
+    assert [[branch.prompt for branch in group.branches] for group in groups] == [[0, 2], [1, 3]]
+
+
+def test_one_prompt_for_all_is_no_company():
+    prompts, touches = company([3])
+    (group,) = group_prompts(prompts, touches, [NEXT], BLOCKS)
+    assert (group.trunk, group.shared) == (2, (0, 1))
+
+
+def test_edits_of_single_rows_are_no_reason_to_part():
+    """A sweep with an edit for each row: nobody shares it, so all of them share the prompt."""
+    touches = [[Touch(row, 0, head(2, 0, -1), 2, True)] for row in range(4)]
+    (group,) = group_prompts([[1, 2, 3]] * 4, touches, [NEXT], BLOCKS)
+    assert (group.trunk, group.shared) == (3, ())
+    assert group.cells(BLOCKS - 1) == 3 * BLOCKS + 4 * 2
+
+
+def test_a_sweep_of_one_prompt_stays_together_whatever_single_rows_meet():
+    """A trunk for every kind of row would cost more than the few cells that part."""
+    touches = [[Touch(row // 2, row % 2, mlp(BLOCKS - 1, -1), 4, True)] for row in range(6)]
+    (group,) = group_prompts([[1, 2, 3, 4, 5]] * 6, touches, [NEXT], BLOCKS)
+    assert group.cells(BLOCKS - 1) == 5 * BLOCKS + 6

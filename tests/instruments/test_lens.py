@@ -13,10 +13,10 @@ from stillwired.engine.engine import Engine
 from stillwired.errors import UsageError
 from stillwired.instruments import lens as module
 from stillwired.instruments import lens_prompt
-from stillwired.instruments.learned_prompt import learned_prompt
 from stillwired.instruments.lens import Grid, future_grid, logit_grid, namer, read_lens
 from stillwired.instruments.lens_prompt import prompt_for_lens
 from stillwired.instruments.lens_task import Task, layers_of, tokens_of
+from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.prompt_readers import Prompt
 from stillwired.instruments.prompt_training import Recipe
 from stillwired.store.cache import Store
@@ -261,7 +261,9 @@ def test_a_prompt_is_trained_once_and_then_kept(checkpoint, small):
     announced = next(k for k, line in enumerate(told) if line.startswith("no prompt is kept"))
     assert "4 steps, about" in told[announced]
     assert "survey is not kept either and comes first: about" in told[announced + 1]
-    assert any(line.startswith("training the prompt of block 4: step 4") for line in told)
+    assert any(
+        line.startswith("training the prompts of blocks 1, 4, 6, 7: step 4") for line in told
+    )
     assert "3 learned vectors, trained for N = 1 at layer 4 (relative depth 0.57)" in reading
     assert "small survey of the made up, seed 3" in reading
     told.clear()
@@ -272,25 +274,29 @@ def test_a_prompt_is_trained_once_and_then_kept(checkpoint, small):
 
 
 def test_the_prompt_is_the_one_that_claims_train(checkpoint, engine, corpus, text):
-    """Whoever trains first, the other finds it: plan, block, N and recipe are the same key."""
+    """Whoever trains first, the other finds it: plan, blocks, N and recipe are the same key."""
     store = text._store
-    task = Task(TEXT, profile=SMALL, seed=3)
-    trained = learned_prompt(text, lambda: Cone(engine), 4, (1,), FEW)
+    claims = PromptOutcomes(text, FEW)
+    trained = {depth.block: claims.trained_prompt(depth.block, (1,), FEW) for depth in text.depths}
 
     def never(_):
         raise AssertionError("trained again")
 
-    found = prompt_for_lens(checkpoint, engine, corpus, store, task, recipe=FEW, say=never)
-    assert torch.equal(found.vectors, trained.vectors)
+    for depth in (0.1, 0.5, 6):
+        task = Task(TEXT, profile=SMALL, seed=3, depth=depth)
+        found = prompt_for_lens(checkpoint, engine, corpus, store, task, recipe=FEW, say=never)
+        assert torch.equal(found.vectors, trained[found.about["block"]].vectors)
 
 
 def test_a_depth_that_the_profile_lacks_gets_a_survey_of_its_own(
     checkpoint, engine, corpus, tmp_path
 ):
     store = Store(tmp_path / "cache")
-    task = Task(TEXT, profile=SMALL, seed=3, depth=3)
-    found = prompt_for_lens(checkpoint, engine, corpus, store, task, recipe=FEW)
+    task, told = Task(TEXT, profile=SMALL, seed=3, depth=3), []
+    found = prompt_for_lens(checkpoint, engine, corpus, store, task, recipe=FEW, say=told.append)
     assert found.about["block"] == 3
+    # The claims of that profile have no use for such prompts, so that one alone is trained.
+    assert any(line.startswith("training the prompt of block 3: step 4") for line in told)
 
 
 def test_the_last_block_trains_no_prompt(checkpoint, engine, corpus, tmp_path):
@@ -309,8 +315,8 @@ def test_the_logit_lens_needs_neither_text_nor_training(checkpoint, tmp_path, mo
 
 
 def test_estimates_grow_with_the_work(engine):
-    few = lens_prompt._training_seconds(engine, 4, FEW, 64)
-    assert 0 < few < lens_prompt._training_seconds(engine, 4, replace(FEW, steps=400), 64)
+    few = lens_prompt._training_seconds(engine, [1, 4], FEW, 64)
+    assert 0 < few < lens_prompt._training_seconds(engine, [1, 4], replace(FEW, steps=400), 64)
     assert lens_prompt._survey_seconds(engine, SMALL) > 0
 
 

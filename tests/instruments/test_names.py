@@ -15,7 +15,7 @@ from stillwired.errors import UsageError
 from stillwired.instruments import names as module
 from stillwired.instruments.fed_linear import FedLinear
 from stillwired.instruments.future_lens import FutureLens
-from stillwired.instruments.learned_prompt import learned_prompt
+from stillwired.instruments.learned_prompt import learned_prompts
 from stillwired.instruments.names import matched
 from stillwired.instruments.prompt_readers import Prompt, read_prompt
 from stillwired.instruments.prompt_training import Recipe
@@ -143,7 +143,8 @@ def hits_of(readings, rows, prompt, block, states):
 
 def trained(readings, block):
     cone = Cone(readings.engine())
-    return learned_prompt(readings, lambda: cone, block, (1,), RECIPE).prompt
+    blocks = [depth.block for depth in readings.depths]
+    return learned_prompts(readings, lambda: cone, blocks, (1,), RECIPE)[block].prompt
 
 
 # Rows.

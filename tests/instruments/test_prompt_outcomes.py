@@ -9,8 +9,9 @@ import pytest
 
 from stillwired.engine.cone import Cone
 from stillwired.errors import UsageError
+from stillwired.instruments.depths import FIRST
 from stillwired.instruments.future_lens import FutureLens
-from stillwired.instruments.learned_prompt import learned_prompt
+from stillwired.instruments.learned_prompt import learned_prompts
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.prompt_readers import (
     FIXED_PROMPTS,
@@ -43,6 +44,15 @@ def with_cache(text, folder):
     return TextReadings(
         text.checkpoint, text.engine, text.corpus, text.plan, lambda: text.survey, Store(folder)
     )
+
+
+def kept_prompt(readings, block, trained=(1,), recipe=RECIPE):
+    """The prompt of a block; the usual ones are trained together, all others alone."""
+    usual = (trained, replace(recipe, restart=0)) == ((1,), RECIPE)
+    blocks = [depth.block for depth in readings.depths] if usual else [block]
+    return learned_prompts(readings, lambda: Cone(readings.engine()), blocks, trained, recipe)[
+        block
+    ]
 
 
 def partners(text, states):
@@ -163,7 +173,7 @@ def test_unknown_states_are_an_error(lens, text):
 def test_learned_prompts_are_those_of_their_depth(lens, readings, text, trained):
     depth = text.depths[0]
     several = (trained,) if isinstance(trained, int) else trained
-    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, several, RECIPE)
+    kept = kept_prompt(readings, depth.block, several)
     for states in ("own", "shuffled", "swapped"):
         said = spoken(text, kept.prompt, depth.block, states)
         for ahead in (1, 2):
@@ -174,7 +184,7 @@ def test_learned_prompts_are_those_of_their_depth(lens, readings, text, trained)
 
 def test_without_a_state_the_prompt_of_the_last_block_is_read(lens, readings, text):
     last = text.depths[-1]
-    kept = learned_prompt(readings, lambda: Cone(text.engine()), last.block, (1,), RECIPE)
+    kept = kept_prompt(readings, last.block)
     for ahead in (1, 3):
         none = lens.no_state(ahead)
         said = spoken(text, kept.prompt, last.block, "none")
@@ -209,7 +219,7 @@ def test_the_chosen_depth_is_the_least_surprised_on_the_choose_split(lens, readi
     first = several[0]
     rows, surprisal = text.rows("choose"), {}
     for depth in text.depths:
-        kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, several, RECIPE)
+        kept = kept_prompt(readings, depth.block, several)
         said = read_prompt(
             Cone(text.engine()),
             kept.prompt,
@@ -234,7 +244,7 @@ def test_the_chosen_depth_is_the_least_surprised_on_the_choose_split(lens, readi
 
 def test_the_prompt_of_one_depth_reads_another(lens, readings, text):
     early, middle = text.depths[0], text.depths[1]
-    kept = learned_prompt(readings, lambda: Cone(text.engine()), middle.block, (1,), RECIPE)
+    kept = kept_prompt(readings, middle.block)
     said = spoken(text, kept.prompt, early.block, "own")
     outcome = lens.learned(1, early, prompt_of=middle)
     assert np.array_equal(outcome.scores, hits(text, said, 1))
@@ -246,7 +256,7 @@ def test_states_of_another_depth_are_scaled_to_the_length_of_those_that_belong(
     lens, readings, text
 ):
     middle, late = text.depths[1], text.depths[2]
-    kept = learned_prompt(readings, lambda: Cone(text.engine()), middle.block, (1,), RECIPE)
+    kept = kept_prompt(readings, middle.block)
     lengths = {
         depth.block: np.linalg.norm(text.survey.states("choose", depth.block), axis=1).mean()
         for depth in (middle, late)
@@ -266,7 +276,7 @@ def test_states_of_another_depth_are_scaled_to_the_length_of_those_that_belong(
 
 def test_a_wrong_first_token_is_another_documents_and_the_others_stay(lens, readings, text):
     depth, rows = text.depths[1], text.rows("judge")
-    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), RECIPE)
+    kept = kept_prompt(readings, depth.block)
     order = other_document(rows.documents, text.rng("wrong tokens"))
     fed = rows.following[:, :3].copy()
     fed[:, 0] = rows.following[order, 0]
@@ -291,7 +301,7 @@ def test_a_wrong_first_token_is_another_documents_and_the_others_stay(lens, read
 
 def test_vectors_turn_into_the_tokens_that_point_most_nearly_their_way(lens, readings, text):
     depth = text.depths[0]
-    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), RECIPE)
+    kept = kept_prompt(readings, depth.block)
     table = text.checkpoint.model.get_input_embeddings().weight.detach().numpy()
     cosine = (kept.vectors.numpy() @ table.T) / np.linalg.norm(table, axis=1)
     tokens = tuple(cosine.argmax(1).tolist())
@@ -306,7 +316,7 @@ def test_vectors_turn_into_the_tokens_that_point_most_nearly_their_way(lens, rea
 def test_a_changed_recipe_is_named_and_trained_apart(lens, readings, text):
     depth = text.depths[0]
     changed = replace(RECIPE, vectors=2, share=0.5)
-    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), changed)
+    kept = kept_prompt(readings, depth.block, recipe=changed)
     assert kept.vectors.shape[0] == 2
     said = spoken(text, kept.prompt, depth.block, "own")
     outcome = lens.learned(1, depth, recipe={"vectors": 2, "share": 0.5})
@@ -319,7 +329,7 @@ def test_a_changed_recipe_is_named_and_trained_apart(lens, readings, text):
 
 def test_surprisal_is_that_of_the_target(lens, readings, text):
     depth, rows = text.depths[1], text.rows("judge")
-    kept = learned_prompt(readings, lambda: Cone(text.engine()), depth.block, (1,), RECIPE)
+    kept = kept_prompt(readings, depth.block)
     said = read_prompt(
         Cone(text.engine()),
         kept.prompt,
@@ -351,7 +361,7 @@ def test_confidence_is_the_prompts_own(lens, text):
     hit = lens.learned(1, depth).scores
     said = spoken(
         text,
-        learned_prompt(lens.text, lambda: Cone(text.engine()), depth.block, (1,), RECIPE).prompt,
+        kept_prompt(lens.text, depth.block).prompt,
         depth.block,
         "own",
     )
@@ -411,9 +421,115 @@ def test_another_recipe_is_another_reader(lens, readings, text):
     FutureLens(again, RECIPE).learned(1, depth)
     assert not told
     FutureLens(again, replace(RECIPE, restart=1)).learned(1, depth)
-    about = (
-        "reading block 1 with the learned prompt, depth0.10, trained for 1, own states, first rows"
-    )
-    assert told[:2] == [about, "training the prompt of block 1 for N=1"]
+    about = "reading block 1 with the learned prompt, depth0.10, trained for 1, own states"
+    # The choice of the depth comes first.
+    assert told[:2] == [f"{about}, choose", "training the prompts of blocks 1, 4, 6, 7 for N=1"]
     assert "step 8 of 8" in told[3]
-    assert f"{about}: 100 %" in told
+    assert f"{about}, choose: 100 %" in told
+    assert f"{about}, first rows: 100 %" in told
+
+
+# What is read in one pass.
+
+
+def reads_of(readings, part="first rows"):
+    """The N that each pass over some rows has read, in no order."""
+    entries = [e for e in readings._store.entries() if e.kind == "readings"]
+    return sorted(e.inputs["read"] for e in entries if e.inputs.get("part") == part)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "own", "shuffled", "no state"])
+def test_readers_that_are_asked_for_every_n_are_read_once(lens, text, tmp_path, kind):
+    """Whether their depth is named or not, and in whatever order N are asked for."""
+    readings = with_cache(text, tmp_path)
+    of = FutureLens(readings, RECIPE, first=30)
+    chosen = of.prompts.chosen_depth()
+
+    def ask(lens, ahead, named):
+        if kind == "fixed":
+            return lens.fixed_each(ahead, text.depth_in(FIRST), few=True)["concepts"]
+        if kind == "no state":
+            return lens.no_state(ahead, few=True)
+        return lens.learned(ahead, chosen if named else None, states=kind, few=True)
+
+    for ahead, named in ((2, False), (1, True), (1, False), (3, True)):
+        outcome = ask(of, ahead, named)
+        assert np.array_equal(outcome.scores, ask(lens, ahead, named).scores[:30])
+    assert reads_of(readings) == [[1, 3]] * (4 if kind == "fixed" else 1)
+    # The other rows are asked for N = 1 alone.
+    if kind == "own":
+        of.learned(1)
+        assert reads_of(readings) == [[1, 3]]
+        assert reads_of(readings, "other rows") == [[1, 1]]
+
+
+def test_readers_that_few_ask_for_every_n_are_read_as_far_as_asked(text, tmp_path):
+    readings = with_cache(text, tmp_path)
+    of = FutureLens(readings, RECIPE, first=30)
+    chosen = of.prompts.chosen_depth()
+    other = next(depth for depth in text.depths[:-1] if depth != chosen)
+    asked = (
+        lambda: of.learned(1, other, few=True),
+        lambda: of.learned(1, states="swapped", few=True),
+        lambda: of.learned(1, chosen, as_tokens=True, few=True),
+        lambda: of.learned(1, chosen, recipe={"vectors": 2}, few=True),
+        lambda: of.learned(1, chosen, trained=2, few=True),
+        lambda: of.learned(1, chosen, states_of=other, few=True),
+        lambda: of.learned(1, chosen, fed="wrong first", few=True),
+        lambda: of.no_state(1, trained=2, few=True),
+    )
+    for ask in asked:
+        ask()
+    assert reads_of(readings) == [[1, 1]] * len(asked)
+    of.fixed(1, text.depths[1], few=True)
+    of.fixed(1, text.depth_in(FIRST), "shuffled", few=True)
+    assert reads_of(readings) == [[1, 1]] * (len(asked) + 8)
+    damaged = FutureLens(readings.with_damage("dented"), RECIPE, first=30)
+    damaged.learned(1, damaged.prompts.chosen_depth(), few=True)
+    damaged.fixed(1, text.depth_in(FIRST), few=True)
+    damaged.no_state(1, few=True)
+    assert reads_of(readings) == [[1, 1]] * (len(asked) + 14)
+
+
+# What is trained together.
+
+
+def trained_by(text, folder, ask):
+    """The blocks of all trainings that asking for something leads to, and what is asked."""
+    readings = with_cache(text, folder)
+    ask(FutureLens(readings, RECIPE))
+    entries = [e for e in readings._store.entries() if e.kind == "learned-prompt"]
+    return sorted(entry.inputs["blocks"] for entry in entries)
+
+
+def test_the_usual_prompts_of_all_depths_are_trained_at_once(text, tmp_path):
+    declared = [depth.block for depth in text.depths]
+    assert declared[-1] == BLOCKS - 1
+
+    def ask(lens):
+        lens.learned(1, text.depths[2], few=True)
+        lens.learned(1, few=True)
+        lens.learned(2, text.depths[0], prompt_of=text.depths[1], few=True)
+        lens.no_state(1, few=True)
+        lens.prompts.trained_prompt(declared[1], (1,), RECIPE)
+
+    assert trained_by(text, tmp_path / "usual", ask) == [declared]
+
+    def again(lens):
+        for restart in (1, 2):
+            lens.learned(1, text.depths[1], recipe={"restart": restart}, few=True)
+
+    assert trained_by(text, tmp_path / "again", again) == [declared, declared]
+
+
+def test_unusual_prompts_are_trained_alone(text, tmp_path):
+    early, middle = text.depths[:2]
+
+    def ask(lens):
+        lens.learned(1, middle, recipe={"vectors": 2}, few=True)
+        lens.learned(1, middle, recipe={"share": 0.5}, few=True)
+        lens.learned(1, early, trained=2, few=True)
+        lens.learned(1, early, trained=(1, 2), few=True)
+
+    blocks = [[early.block]] * 2 + [[middle.block]] * 2
+    assert trained_by(text, tmp_path, ask) == blocks

@@ -13,9 +13,10 @@ from stillwired.instruments.prompt_readers import (
     FIXED_PROMPTS,
     GENERIC_PROMPTS,
     START,
+    Fronted,
     Prompt,
     last_block_identity,
-    plan_prompt,
+    plan_prompts,
     read_prompt,
     swapped_rows,
 )
@@ -124,7 +125,8 @@ def test_rows_come_in_their_own_order_from_packs_and_from_full_passes(
     fed = following[:, :2]
     asked = text.rows("judge").targets[:, :3]
     prompt, small = Prompt.of(vectors), Cone(engine, pack_cells=24)
-    plan = plan_prompt(small, prompt, 4, states, fed, [prompt_readers.final(-1)])
+    rows = Fronted(prompt, 4, states, fed)
+    plan = plan_prompts(small, [rows], [prompt_readers.final(-1)])
     assert plan.reason is None
     assert len(plan.packs) > 5
     monkeypatch.setattr(prompt_readers, "ROWS", 7)
@@ -139,6 +141,29 @@ def test_rows_come_in_their_own_order_from_packs_and_from_full_passes(
     assert np.abs(packed.scores - whole.scores).max() < TIGHT
     assert small.checked
     assert small.worst < 1e-4
+
+
+def test_several_prompts_read_their_rows_in_one_go(checkpoint, cone, text, vectors):
+    """Vectors, other vectors without states, and words, each in front of rows of its own."""
+    fronted = []
+    for block, kind, rows in ((1, "learned", 5), (BLOCKS - 1, "none", 4), (4, "fixed", 6)):
+        states, following = rows_of(text, block, rows)
+        prompt = prompt_of("fixed" if kind == "fixed" else "learned", checkpoint, vectors)
+        if kind == "none":
+            prompt, states = Prompt.of(-vectors), None
+        fronted.append(Fronted(prompt, block, states, following[:, :2]))
+    site, found = prompt_readers.final(-1), {}
+    for reading in plan_prompts(cone, fronted, [site]).run():
+        found |= dict(zip(reading.rows, reading[site].numpy(), strict=True))
+    expected = []
+    for alone in fronted:
+        rows = {}
+        for reading in plan_prompts(cone, [alone], [site]).run():
+            rows |= dict(zip(reading.rows, reading[site].numpy(), strict=True))
+        expected += [rows[row] for row in range(len(rows))]
+    assert sorted(found) == list(range(15))
+    for row, state in enumerate(expected):
+        assert np.allclose(found[row], state, atol=1e-4)
 
 
 def test_no_rows_are_nothing_to_read(checkpoint, cone):
@@ -179,9 +204,9 @@ def test_at_the_last_block_other_states_change_no_later_reading(
 def test_the_identity_notices_another_block(engine, text, vectors, monkeypatch):
     states, following = rows_of(text, 6)
     others, prompt = np.roll(states, 1, axis=0), Prompt.of(vectors)
-    honest = prompt_readers._edits
+    honest = prompt_readers.Fronted
     monkeypatch.setattr(
-        prompt_readers, "_edits", lambda prompt, block, *rest: honest(prompt, block - 1, *rest)
+        prompt_readers, "Fronted", lambda prompt, block, *rest: honest(prompt, block - 1, *rest)
     )
     assert last_block_identity(engine, prompt, states, others, following[:, :1]) > 1e-3
 

@@ -18,7 +18,7 @@ Pure arithmetic: no tensors, no model.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +146,9 @@ def group_prompts(
     """Find what prompts share, in the way that leaves the fewest cells to compute.
 
     Equal prompts share everything up to their first edit; different prompts share their common
-    prefix, be it a long instruction or a learned prompt. Both ways are counted.
+    prefix, be it a long instruction or a learned prompt. Where several learned prompts stand in
+    front of rows of their own, the rows of each share it among themselves. All three ways are
+    counted.
 
     Args:
         prompts: Token ids.
@@ -154,12 +156,11 @@ def group_prompts(
         sites: What is read of every prompt, each with a position from the right.
         blocks: Number of blocks.
     """
-    equal: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, prompt in enumerate(prompts):
-        equal[tuple(prompt)].append(index)
-    ways = [list(equal.values())]
-    if len(equal) > 1:
-        ways.append([list(range(len(prompts)))])
+    alike = [frozenset(touch.number for touch in met if touch.alike) for met in touches]
+    ways: list[list[list[int]]] = []
+    for way in (_by([tuple(prompt) for prompt in prompts]), [[*range(len(prompts))]], _by(alike)):
+        if way not in ways:
+            ways.append(way)
     deepest = deepest_block(sites, blocks)
     found = [[_group(rows, prompts, touches, sites, blocks) for rows in way] for way in ways]
     return min(found, key=lambda groups: sum(group.cells(deepest) for group in groups))
@@ -173,6 +174,14 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
         if a != b:
             return count
     return min(len(first), len(last))
+
+
+def _by(keys: Sequence[Hashable]) -> list[list[int]]:
+    """Put those together that have one key, in the order in which the keys come first."""
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        found[key].append(index)
+    return list(found.values())
 
 
 def _group(

@@ -1,4 +1,4 @@
-"""A prompt that is trained to read a hidden state, fetched from the cache or trained now.
+"""Prompts that are trained to read hidden states, fetched from the cache or trained now.
 
 Future Lens (Section 3, causal intervention with a learned prompt) trains a few vectors in front
 of a frozen model. A state from block ``l`` is put in place of the output of block ``l`` at their
@@ -8,14 +8,15 @@ published training makes one pass over 10,000 states, eight to a step, in bfloat
 
 Training (`stillwired.instruments.prompt_training`) is part of the cache: what is finished is
 kept under everything that determines it, and what was interrupted goes on where it was, to the
-same result.
+same result. Prompts that are trained together are kept together: who asks for the same blocks in
+any order finds them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,14 @@ from torch import Tensor
 from stillwired.engine.cone import Cone
 from stillwired.errors import UsageError
 from stillwired.instruments.prompt_readers import Prompt
-from stillwired.instruments.prompt_training import Lesson, Recipe, Underway, train
+from stillwired.instruments.prompt_training import (
+    Course,
+    Lesson,
+    Recipe,
+    Underway,
+    prompts_of,
+    train,
+)
 from stillwired.instruments.survey import FURTHEST
 from stillwired.instruments.text import TextReadings
 
@@ -60,7 +68,18 @@ def learned_prompt(
     trained: tuple[int, ...],
     recipe: Recipe,
 ) -> LearnedPrompt:
-    """Train, or fetch from the cache, the prompt of one block.
+    """Train, or fetch from the cache, the prompt of one block alone; see `learned_prompts`."""
+    return learned_prompts(text, cone, (block,), trained, recipe)[block]
+
+
+def learned_prompts(
+    text: TextReadings,
+    cone: Callable[[], Cone],
+    blocks: Iterable[int],
+    trained: tuple[int, ...],
+    recipe: Recipe,
+) -> Mapping[int, LearnedPrompt]:
+    """Train together, or fetch from the cache, the prompts of some blocks.
 
     At the last block a state reaches no later position: a prompt that is trained there for
     N ≥ 1 only has learned to do without. No state is read for it.
@@ -68,24 +87,27 @@ def learned_prompt(
     Args:
         text: Rows, states and cache.
         cone: Gives what runs the passes; called only if there is something to train.
-        block: The block that states are read from and put into: a declared one, or the last.
+        blocks: The blocks that states are read from and put into: declared ones, or the last.
         trained: The N whose losses are summed.
         recipe: Sizes.
 
+    Returns:
+        The prompts by block. Each has taken the steps of a training alone; see `train`.
+
     Raises:
         UsageError: If no such N can be trained.
-        EngineError: If the loss is not finite.
+        EngineError: If a loss is not finite.
     """
-    blocks = text.checkpoint.prepared.layers
+    blocks = sorted(set(blocks))
     if not trained or set(trained) - set(range(FURTHEST + 1)):
         raise UsageError(f"A prompt is trained for N from 0 to {FURTHEST}, not for {trained}.")
     trained = tuple(sorted(set(trained)))
-    if block == blocks - 1 and trained == (0,):
+    if trained == (0,) and text.checkpoint.prepared.layers - 1 in blocks:
         raise UsageError(
             "At the last block N = 0 is read off the state itself, so no prompt can be trained "
             "for it. Train for another N: every prompt reads N = 0 there."
         )
-    given = {"block": block, "trained": list(trained), "recipe": asdict(recipe)}
+    given = {"trained": list(trained), "recipe": asdict(recipe)}
 
     def build(to: Path, unfinished: Path) -> None:
         def keep(state: Underway) -> None:
@@ -95,34 +117,48 @@ def learned_prompt(
 
         begun = Underway.load(unfinished)
         where = "" if begun is None else f", going on from step {begun.step}"
-        text.say(f"training the prompt of block {block} for N={listed(trained)}{where}")
+        text.say(f"training {prompts_of(blocks)} for N={listed(trained)}{where}")
         ended = train(
             cone(),
-            block,
-            _lesson(text, "fit", block, trained).of(
-                slice(math.ceil(recipe.share * len(text.rows("fit"))))
-            ),
-            _lesson(text, "choose", block, trained),
+            [_course(text, block, trained, recipe) for block in blocks],
             recipe,
-            text.fit_seed(
-                f"learned prompt, N={listed(trained)}, block {block}, restart {recipe.restart}"
-            ),
             begun=begun,
             keep=keep,
             say=text.say,
         )
         about = {
-            **given,
-            "checkpoint": text.checkpoint.name,
-            "damage": text.damage,
-            "steps": ended.curve[:, 0].int().tolist(),
-            "choose_losses": ended.curve[:, 1].tolist(),
+            _name(block): {
+                "block": block,
+                **given,
+                "checkpoint": text.checkpoint.name,
+                "damage": text.damage,
+                "steps": ended.looks.tolist(),
+                "choose_losses": losses,
+            }
+            for block, losses in zip(blocks, ended.losses.T.tolist(), strict=True)
         }
-        save_file({"vectors": ended.best}, to / _FILE, metadata={"about": json.dumps(about)})
+        vectors = {name: best.clone() for name, best in zip(about, ended.best, strict=True)}
+        save_file(vectors, to / _FILE, metadata={"about": json.dumps(about)})
 
-    path = text.folder(KIND, given, build, __name__) / _FILE
+    path = text.folder(KIND, {"blocks": blocks, **given}, build, __name__) / _FILE
     with safe_open(path, framework="pt") as kept:
-        return LearnedPrompt(kept.get_tensor("vectors"), json.loads(kept.metadata()["about"]))
+        about = json.loads(kept.metadata()["about"])
+        return {
+            block: LearnedPrompt(kept.get_tensor(_name(block)), about[_name(block)])
+            for block in blocks
+        }
+
+
+def _course(text: TextReadings, block: int, trained: tuple[int, ...], recipe: Recipe) -> Course:
+    """Say what the prompt of a block learns from. Nothing here depends on other prompts."""
+    first = slice(math.ceil(recipe.share * len(text.rows("fit"))))
+    purpose = f"learned prompt, N={listed(trained)}, block {block}, restart {recipe.restart}"
+    return Course(
+        block,
+        _lesson(text, "fit", block, trained).of(first),
+        _lesson(text, "choose", block, trained),
+        text.fit_seed(purpose),
+    )
 
 
 def _lesson(text: TextReadings, split: str, block: int, trained: tuple[int, ...]) -> Lesson:
@@ -133,6 +169,11 @@ def _lesson(text: TextReadings, split: str, block: int, trained: tuple[int, ...]
         text.rows(split).following[:, : max(trained)],
         {ahead: survey.final_states(split, ahead) for ahead in trained},
     )
+
+
+def _name(block: int) -> str:
+    """How what belongs to a block is called in the file."""
+    return f"block{block}"
 
 
 def listed(trained: tuple[int, ...]) -> str:

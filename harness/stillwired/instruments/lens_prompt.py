@@ -1,13 +1,14 @@
 """Which prompt a lens reads with: the one that is kept, or one that is trained now.
 
-The key is that of the claims, so that whoever trains first, the other finds it. What has to be
-done comes with an estimate of how long it takes.
+The key is that of the claims, so that whoever trains first, the other finds it: at a depth of the
+profile the prompts of all its depths are trained together, as the claims train them. What has to
+be done comes with an estimate of how long it takes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,9 +20,15 @@ from stillwired.engine.engine import Engine
 from stillwired.engine.sites import final
 from stillwired.errors import UsageError
 from stillwired.instruments.depths import resolve_depth
-from stillwired.instruments.learned_prompt import LearnedPrompt, learned_prompt
+from stillwired.instruments.learned_prompt import LearnedPrompt, learned_prompts
 from stillwired.instruments.lens_task import Task
-from stillwired.instruments.prompt_training import Lesson, Recipe, divergences, recipe_of
+from stillwired.instruments.prompt_training import (
+    Lesson,
+    Recipe,
+    divergences,
+    prompts_of,
+    recipe_of,
+)
 from stillwired.instruments.survey import (
     FIRST_POSITION,
     FURTHEST,
@@ -74,16 +81,18 @@ def prompt_for_lens(
             "at an earlier one, such as --depth 0.5."
         )
     plan = SurveyPlan(profile, profile.depths, task.seed)
-    if block not in {found.block for found in plan.resolved(blocks)}:
-        # The profile does not read that block: a survey of its own does.
-        plan = SurveyPlan(profile, (*profile.depths, task.depth), task.seed)
+    together = [found.block for found in plan.resolved(blocks)]
+    if block not in together:
+        # The profile does not read that block: a survey of its own does, for this prompt alone.
+        plan, together = SurveyPlan(profile, (*profile.depths, task.depth), task.seed), [block]
 
     # The cache asks for these two only if it lacks what they make.
     def cone() -> Cone:
-        needed = _about(_training_seconds(engine, block, recipe, profile.choose_states))
+        needed = _about(_training_seconds(engine, together, recipe, profile.choose_states))
         say(
-            f"no prompt is kept for block {block} of {checkpoint.name}, so one is trained now, on "
-            f"the {profile.name} survey of the {corpus.name}: {recipe.steps} steps, {needed}"
+            f"no prompt is kept for block {block} of {checkpoint.name}: now training "
+            f"{prompts_of(together)} on the {profile.name} survey of the {corpus.name}, "
+            f"{recipe.steps} steps, {needed}"
         )
         return Cone(engine)
 
@@ -96,27 +105,26 @@ def prompt_for_lens(
         return take_survey(surveyor, checkpoint, corpus, plan, store, say)
 
     text = TextReadings(checkpoint, lambda: engine, corpus, plan, survey, store, say)
-    return learned_prompt(text, cone, block, TRAINED, recipe)
+    return learned_prompts(text, cone, together, TRAINED, recipe)[block]
 
 
-def _training_seconds(engine: Engine, block: int, recipe: Recipe, choose: int) -> float:
+def _training_seconds(engine: Engine, blocks: Sequence[int], recipe: Recipe, choose: int) -> float:
     """Estimate a training from one step on made-up states."""
     anatomy = engine.anatomy
     draw = torch.Generator().manual_seed(0)
-    vectors = torch.randn(recipe.vectors, anatomy.width, generator=draw)
+    vectors = torch.randn(len(blocks), recipe.vectors, anatomy.width, generator=draw)
     states = torch.randn(recipe.batch, anatomy.width, generator=draw).numpy()
     fed = torch.randint(anatomy.vocabulary, (recipe.batch, max(TRAINED)), generator=draw).numpy()
-    lesson = Lesson(states, fed, dict.fromkeys(TRAINED, states))
+    lessons = [Lesson(states, fed, dict.fromkeys(TRAINED, states))] * len(blocks)
     # A cone of its own, so that its account of checks is not the training's.
     cone = Cone(engine)
 
     def step(grad: bool) -> None:
         with torch.set_grad_enabled(grad):
-            for total in divergences(
-                cone, vectors.clone().requires_grad_(grad), block, lesson, grad=grad
-            ):
+            trained = vectors.clone().requires_grad_(grad)
+            for totals in divergences(cone, trained, blocks, lessons, grad=grad):
                 if grad:
-                    torch.autograd.backward(total)
+                    torch.autograd.backward(totals.sum())
 
     looks = recipe.steps // recipe.every + 1
     testing = _seconds(lambda: step(False)) * looks * choose / recipe.batch

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwired.errors import UsageError
-from stillwired.instruments.depths import Depth
-from stillwired.instruments.learned_prompt import learned_prompt, listed
+from stillwired.instruments.depths import FIRST, Depth
+from stillwired.instruments.learned_prompt import learned_prompts, listed
 from stillwired.instruments.prompt_passes import Arrays, Asked, PromptPasses
 from stillwired.instruments.prompt_readers import (
     FIXED_PROMPTS,
@@ -66,13 +66,24 @@ class Scoring:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A prompt, what determines it, and what it is given."""
+    """A prompt, what determines it, and what it is given.
+
+    Attributes:
+        name: What messages and outcomes call it.
+        key: What determines the prompt.
+        make: Makes it.
+        asked: What it is given at every row.
+        factors: Settings that hold for every row.
+        every: Whether claims ask for each N from 1 on at the first rows, so that one pass reads
+            them all.
+    """
 
     name: str
     key: Mapping[str, Any]
     make: Callable[[], Prompt]
     asked: Asked
     factors: Mapping[str, Factor]
+    every: bool = False
 
 
 class PromptOutcomes:
@@ -178,6 +189,14 @@ class PromptOutcomes:
             name=", ".join(filter(None, [reader.name, *details])),
             asked=Asked(depth.block, states, source, fed),
             factors={**reader.factors, **factors_of(depth), "states": states, **unusual},
+            # Claims read the chosen depth, and shuffled states as its control, at every N. A depth
+            # that is named may be that one: it then meets what was read there already.
+            every=ahead > 0
+            and states in ("own", "shuffled")
+            and not (unusual or as_tokens)
+            and self._usual(trained, changed)
+            and self._undamaged(states)
+            and depth == self.chosen_depth(trained),
         )
         return self._outcome(reader, ahead, Scoring(**scoring))
 
@@ -205,6 +224,8 @@ class PromptOutcomes:
             name=f"prompt of the last block, trained for {listed(trained)}",
             asked=Asked(last, "none"),
             factors={"reader": "no state", "trained": listed(trained), "states": "none"},
+            # It stands beside those of the chosen depth.
+            every=self._usual(trained, self.recipe) and self._undamaged("none"),
         )
         return self._outcome(reader, ahead, Scoring(**scoring))
 
@@ -247,20 +268,48 @@ class PromptOutcomes:
     # What mutants replace
 
     def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
-        """Fetch or train the prompt of a block."""
-        return learned_prompt(
-            self.text.fits, lambda: self.passes.cone, block, trained, recipe
-        ).prompt
+        """Fetch or train the prompt of a block, with those that are trained along."""
+        together = self._trained_along(block, trained, recipe)
+        prompts = learned_prompts(
+            self.text.fits, lambda: self.passes.cone, together, trained, recipe
+        )
+        return prompts[block].prompt
 
     # Inside
 
+    def _trained_along(
+        self, block: int, trained: tuple[int, ...], recipe: Recipe
+    ) -> tuple[int, ...]:
+        """The blocks whose prompts are trained together with that of a block, itself included."""
+        declared = tuple(depth.block for depth in self.text.depths)
+        usual = self._usual(trained, replace(recipe, restart=self.recipe.restart))
+        # The choice of the depth, and curves over depths, need every one of the usual prompts;
+        # what is asked of unusual ones is asked at one depth or two.
+        return declared if usual and block in declared else (block,)
+
+    def _usual(self, trained: tuple[int, ...], recipe: Recipe) -> bool:
+        """Whether a prompt is trained as most claims want it."""
+        return trained == (1,) and recipe == self.recipe
+
+    def _undamaged(self, states: str) -> bool:
+        """Whether what is read is undamaged. Of damaged readings nobody asks for every N."""
+        text = self.text.fits if states == "none" else self.text
+        return not (text.damage or self.passes.damage)
+
     def _fixed(self, name: str, words: str, depth: Depth, states: str) -> _Reader:
+        in_band = [found for found in self.text.depths if FIRST.holds(found)]
         return _Reader(
             name=f"fixed prompt {name!r}, {depth.label}",
             key={"prompt": words},
             make=lambda: Prompt.fixed(self.text.checkpoint, words),
             asked=Asked(depth.block, states),
             factors={"reader": f"fixed, {name}", **factors_of(depth), "states": states},
+            # Of the first band, claims ask how fast the published prompts fade with N.
+            every=states == "own"
+            and words in FIXED_PROMPTS.values()
+            and self._undamaged(states)
+            and bool(in_band)
+            and depth == self.text.depth_in(FIRST),
         )
 
     def _learned(
@@ -297,7 +346,10 @@ class PromptOutcomes:
         )
 
     def _spoken(self, reader: _Reader, ahead: int, part: str) -> Arrays:
-        return self.passes.said(reader.name, reader.key, reader.make, reader.asked, ahead, part)
+        every = reader.every and part == "first rows"
+        return self.passes.said(
+            reader.name, reader.key, reader.make, reader.asked, ahead, part, every
+        )
 
     def _outcome(self, reader: _Reader, ahead: int, how: Scoring) -> Outcome:
         """Score what is read of the first rows, or of these and the others."""

@@ -31,6 +31,9 @@ A fed token costs a pass through all blocks and a reading an unembedding, so wha
 not read along; who asks for N = 2 mostly asks for 3 as well.
 """
 
+EVERY = (1, FURTHEST)
+"""The same for readers that are asked for every N: two passes would both feed the first token."""
+
 PARTS = ("choose", "first rows", "other rows")
 
 Arrays = dict[str, NDArray[Any]]
@@ -92,6 +95,7 @@ class PromptPasses:
         asked: Asked,
         ahead: int,
         part: str,
+        every: bool = False,
     ) -> Arrays:
         """Return what a prompt says, from the cache or read now.
 
@@ -102,12 +106,13 @@ class PromptPasses:
             asked: What it is given at every row.
             ahead: The N that is asked for.
             part: One of :data:`PARTS`: the choose rows, the first judge rows, or the others.
+            every: Read as in :data:`EVERY` and not as in :data:`TOGETHER`, unless N is 0.
 
         Returns:
             The arrays of `prompt_readers.Spoken` for that N, rows first.
         """
         split = "choose" if part == "choose" else "judge"
-        nearest, furthest = TOGETHER[ahead]
+        nearest, furthest = EVERY if every and ahead else TOGETHER[ahead]
         rows = {
             "choose": slice(None),
             "first rows": slice(self.first),
@@ -132,7 +137,7 @@ class PromptPasses:
             )
             return spoken.arrays()
 
-        key = {**vars(asked), "fed_tokens": furthest, "part": part, "first": self.first}
+        key = {**vars(asked), "read": [nearest, furthest], "part": part, "first": self.first}
         damage = {"damaged": self.damage} if self.damage else {}
         kept = text.cached("prompt", {**given, **key, **damage}, build, module=__name__)
         return {name: values[:, ahead - nearest] for name, values in kept.items()}

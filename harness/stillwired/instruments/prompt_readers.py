@@ -13,7 +13,7 @@ prompt itself runs once for each pack of rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -120,6 +120,48 @@ class Prompt:
         return cls((*start, *tokens))
 
 
+@dataclass(frozen=True, eq=False)
+class Fronted:
+    """Rows with a prompt in front of them.
+
+    Attributes:
+        prompt: The prompt.
+        block: The block whose output at the prompt's last position is overwritten.
+        states: What it is overwritten with [rows, width]; None leaves the prompt as it is.
+        fed: Tokens that are fed behind the prompt [rows, N].
+    """
+
+    prompt: Prompt
+    block: int
+    states: NDArray[np.float32] | None
+    fed: NDArray[np.int64]
+
+    @property
+    def prompts(self) -> list[tuple[int, ...]]:
+        """The tokens of every row, those of the prompt first."""
+        return [(*self.prompt.tokens, *row) for row in self.fed.tolist()]
+
+    def edits(self, first: int = 0) -> list[Edit]:
+        """Feed the vectors, alike for every row, and overwrite the block's output in each row.
+
+        Args:
+            first: Where these rows begin among all rows of a call.
+        """
+        rows, fed = range(first, first + len(self.fed)), self.fed.shape[1]
+        length = len(self.prompt.tokens) + fed
+        edits = []
+        if self.prompt.vectors is not None:
+            edits = [
+                Edit(embedding(place - length), "replace", vector, rows=rows)
+                for place, vector in enumerate(self.prompt.vectors)
+            ]
+        if self.states is not None:
+            # A copy: states may be mapped from a file that must not be written to.
+            given = torch.from_numpy(np.array(self.states, dtype=np.float32))
+            edits.append(Edit(residual(self.block, -fed - 1), "replace", given, rows=rows))
+        return edits
+
+
 @dataclass(frozen=True)
 class Spoken:
     """What the model says at the readings of some rows.
@@ -182,30 +224,27 @@ class Spoken:
         return dict(vars(self))
 
 
-def plan_prompt(
-    cone: Cone,
-    prompt: Prompt,
-    block: int,
-    states: NDArray[np.float32] | None,
-    fed: NDArray[np.int64],
-    sites: Iterable[Site],
-) -> Plan:
-    """Plan the passes of one prompt in front of many rows.
+def plan_prompts(cone: Cone, fronted: Sequence[Fronted], sites: Iterable[Site]) -> Plan:
+    """Plan the passes of prompts in front of their rows, all in one go.
+
+    Prompts share passes, so that a model's weights are read once for all of them, and each
+    prompt still runs once for each pack of its rows.
 
     Args:
         cone: What runs them.
-        prompt: The prompt.
-        block: The block whose output at the prompt's last position is overwritten.
-        states: What it is overwritten with [rows, width]; None leaves the prompt as it is.
-        fed: Tokens that are fed behind the prompt [rows, N].
+        fronted: Rows with their prompts. In the plan they are counted through, in this order.
         sites: What is read, with positions from the right: -1 is the last fed token, and
             ``-N - 1`` the prompt's last position.
 
     Raises:
         EngineError: As `Cone.plan`.
     """
-    prompts = [(*prompt.tokens, *row) for row in fed.tolist()]
-    return cone.plan(prompts, _edits(prompt, block, states, fed.shape[1]), sites)
+    prompts: list[tuple[int, ...]] = []
+    edits: list[Edit] = []
+    for rows in fronted:
+        edits += rows.edits(len(prompts))
+        prompts += rows.prompts
+    return cone.plan(prompts, edits, sites)
 
 
 def read_prompt(
@@ -245,7 +284,8 @@ def read_prompt(
     spoken = Spoken.empty(len(fed), len(sites), cone.engine.anatomy.vocabulary)
     if not len(fed):
         return spoken
-    runs = plan_prompt(cone, prompt, block, states, fed, sites).run(progress=progress)
+    plan = plan_prompts(cone, [Fronted(prompt, block, states, fed)], sites)
+    runs = plan.run(progress=progress)
     while (reading := next(runs, None)) is not None:
         rows = np.array(reading.rows, dtype=np.int64)
         for number, site in enumerate(sites):
@@ -313,13 +353,10 @@ def last_block_identity(
     furthest = fed.shape[1]
     if not furthest:
         raise UsageError("At the last block only N ≥ 1 is blind to the state. Feed a token.")
-    prompts = [(*prompt.tokens, *row) for row in fed.tolist()]
     sites = [final(-back) for back in range(1, furthest + 1)]
     block, worst = engine.anatomy.layers - 1, 0.0
-    runs = [
-        engine.edit(prompts, _edits(prompt, block, given, furthest), sites)
-        for given in (states, others)
-    ]
+    both = [Fronted(prompt, block, given, fed) for given in (states, others)]
+    runs = [engine.edit(rows.prompts, rows.edits(), sites) for rows in both]
     for one, other in zip(*runs, strict=True):
         for site in sites:
             pairs = zip(torch.split(one[site], ROWS), torch.split(other[site], ROWS), strict=True)
@@ -356,22 +393,6 @@ def swapped_rows(
             longest = int(np.unique(drawn[rows], return_counts=True)[1].max())
             order[rows] = np.roll(rows, longest if longest < len(rows) else 1)
     return order
-
-
-def _edits(prompt: Prompt, block: int, states: NDArray[np.float32] | None, fed: int) -> list[Edit]:
-    """Feed the vectors, alike for every row, and overwrite the block's output in each row."""
-    length = len(prompt.tokens) + fed
-    edits = []
-    if prompt.vectors is not None:
-        edits = [
-            Edit(embedding(place - length), "replace", vector)
-            for place, vector in enumerate(prompt.vectors)
-        ]
-    if states is not None:
-        # A copy: states may be mapped from a file that must not be written to.
-        given = torch.from_numpy(np.array(states, dtype=np.float32))
-        edits.append(Edit(residual(block, -fed - 1), "replace", given))
-    return edits
 
 
 def _start_of_text(checkpoint: Checkpoint) -> list[int]:

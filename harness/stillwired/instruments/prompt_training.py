@@ -1,10 +1,16 @@
-"""Training of a prompt that reads a hidden state: what it learns from, its loss, and its steps.
+"""Training of prompts that read hidden states: what they learn from, their loss, and their steps.
 
 The loss is the KL divergence from what the model said in its own context at ``t + N`` to what it
 says behind the prompt. Stopping is decided on the choose split alone: of the vectors that are
-looked at every few steps, those with the smallest loss there are kept. A training is described
-whole by an `Underway`, so that one that was interrupted goes on to the same result. Where rows
-come from and where results are kept is `stillwired.instruments.learned_prompt`'s matter.
+looked at every few steps, those with the smallest loss there are kept.
+
+Prompts of several blocks are trained together. Each takes the steps that it would take alone, on
+rows and from vectors that its own seed draws, but all of them take a step in the same passes: a
+step of one is too small to be worth reading the model's weights for.
+
+A training is described whole by an `Underway`, so that one that was interrupted goes on to the
+same result. Where rows come from and where results are kept is
+`stillwired.instruments.learned_prompt`'s matter.
 """
 
 from __future__ import annotations
@@ -12,9 +18,10 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +32,15 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, softmax
 
 from stillwired.engine.cone import Cone
-from stillwired.engine.sites import logits
+from stillwired.engine.reading import Reading
+from stillwired.engine.sites import Site, logits
 from stillwired.errors import EngineError, UsageError
-from stillwired.instruments.prompt_readers import Prompt, plan_prompt
+from stillwired.instruments.prompt_readers import Fronted, Prompt, plan_prompts
 from stillwired.instruments.survey import Say
 from stillwired.profiles import Profile
+
+TOLD = 10
+"""Steps between two lines about progress."""
 
 CHOOSE_ROWS = 64
 """Choose rows in a pass: their logits are what takes memory."""
@@ -73,7 +84,7 @@ class Recipe:
             raise UsageError(f"{self} learns from no rows. Give a share above 0 and up to 1.")
 
 
-SHORT = Recipe(rate=0.05, steps=150, batch=16)
+SHORT = Recipe(rate=0.05, steps=150, batch=16, every=75)
 """For small models on a CPU: a quarter of the states, in few and large steps.
 
 Chosen on the default model's choose split, for the middle block, among eight recipes: half the time
@@ -117,16 +128,40 @@ class Lesson:
 
 
 @dataclass(frozen=True, eq=False)
+class Course:
+    """A prompt that is to be trained.
+
+    Attributes:
+        block: The block whose output is overwritten.
+        fit: Rows to learn from.
+        choose: Rows that decide which vectors are kept.
+        seed: First vectors and order of the rows, whatever else is trained along.
+    """
+
+    block: int
+    fit: Lesson
+    choose: Lesson
+    seed: int
+
+    def draw(self, recipe: Recipe, width: int) -> tuple[Tensor, NDArray[np.int64]]:
+        """Draw the first vectors [vectors, width], and the rows of every step [steps, batch]."""
+        rng = np.random.default_rng(self.seed)
+        drawn = rng.normal(0.0, recipe.spread, (recipe.vectors, width)).astype(np.float32)
+        return torch.from_numpy(drawn), _order(len(self.fit), recipe, rng)
+
+
+@dataclass(frozen=True, eq=False)
 class Underway:
-    """A training under way. Its order follows from the seed, so this is all there is to know.
+    """A training under way. Its order follows from the seeds, so this is all there is to know.
 
     Attributes:
         step: Steps done.
-        vectors: The vectors now [vectors, width].
-        mean: AdamW's running mean of the gradients [vectors, width].
-        square: Its running mean of their squares [vectors, width].
-        best: The vectors with the smallest choose loss so far [vectors, width].
-        curve: Steps done and choose loss in nats, from the untrained vectors on [looks, 2].
+        vectors: The vectors now [courses, vectors, width].
+        mean: AdamW's running mean of the gradients [courses, vectors, width].
+        square: Its running mean of their squares [courses, vectors, width].
+        best: The vectors with the smallest choose loss so far [courses, vectors, width].
+        looks: Steps that were done at each look at the choose split, from 0 on [looks].
+        losses: The choose losses at each look, in nats [looks, courses].
     """
 
     step: int
@@ -134,12 +169,13 @@ class Underway:
     mean: Tensor
     square: Tensor
     best: Tensor
-    curve: Tensor
+    looks: Tensor
+    losses: Tensor
 
     @property
-    def best_loss(self) -> float:
-        """The smallest choose loss so far."""
-        return float(self.curve[:, 1].min())
+    def best_losses(self) -> Tensor:
+        """The smallest choose losses so far [courses]."""
+        return self.losses.min(0).values
 
     def save(self, path: Path) -> None:
         """Write everything to one file."""
@@ -158,88 +194,118 @@ class Underway:
 
 
 def divergences(
-    cone: Cone, vectors: Tensor, block: int, lesson: Lesson, *, grad: bool = False
+    cone: Cone,
+    vectors: Tensor,
+    blocks: Sequence[int],
+    lessons: Sequence[Lesson],
+    *,
+    grad: bool = False,
 ) -> Iterator[Tensor]:
     """Sum, pack by pack, how far the patched readings are from what the model said itself.
 
     Args:
         cone: What runs the passes.
-        vectors: The prompt [vectors, width].
-        block: The block whose output is overwritten.
-        lesson: The rows.
-        grad: Let gradients flow to the vectors. A pack's graph lives as long as its sum.
+        vectors: The prompts [prompts, vectors, width].
+        blocks: For each prompt, the block whose output is overwritten.
+        lessons: For each prompt, its rows; the same N count in all of them.
+        grad: Let gradients flow to the vectors. A pack's graph lives as long as its sums.
 
     Yields:
-        The sum over a pack's rows and all N of KL(own ‖ patched), in nats.
+        For each prompt, the sum over a pack's rows and all N of KL(own ‖ patched), in nats
+        [prompts].
 
     Raises:
         EngineError: As `Plan.run`.
     """
-    furthest = lesson.fed.shape[1]
-    sites = {ahead: logits(ahead - furthest - 1) for ahead in lesson.finals}
-    plan = plan_prompt(cone, Prompt.of(vectors), block, lesson.states, lesson.fed, sites.values())
-    for reading in plan.run(grad=grad):
-        total = torch.zeros(())
-        for ahead, site in sites.items():
-            own = torch.from_numpy(np.array(lesson.finals[ahead][reading.rows]))
-            target = softmax(cone.engine.unembed(own).float(), -1)
-            patched = log_softmax(reading[site].float(), -1)
-            total = total.to(patched.device) + kl_div(patched, target, reduction="sum")
-        yield total
+    furthest = lessons[0].fed.shape[1]
+    sites = {ahead: logits(ahead - furthest - 1) for ahead in lessons[0].finals}
+    fronted = [
+        Fronted(Prompt.of(of_prompt), block, lesson.states, lesson.fed)
+        for of_prompt, block, lesson in zip(vectors, blocks, lessons, strict=True)
+    ]
+    finals = {
+        ahead: np.concatenate([lesson.finals[ahead] for lesson in lessons]) for ahead in sites
+    }
+    prompts = torch.arange(len(lessons)).repeat_interleave(torch.tensor([*map(len, lessons)]))
+    for reading in plan_prompts(cone, fronted, sites.values()).run(grad=grad):
+        apart = _divergence(cone, reading, sites, finals)
+        owners = prompts[reading.rows]
+        # One by one: a sum that is not finite must not spoil those of the others.
+        sums = torch.stack([apart[owners == prompt].sum() for prompt in range(len(lessons))])
+        # Nothing but the sums holds what the pack was, while the next one is computed.
+        del reading, apart
+        yield sums
+
+
+def _divergence(
+    cone: Cone,
+    reading: Reading,
+    sites: Mapping[int, Site],
+    finals: Mapping[int, NDArray[np.float32]],
+) -> Tensor:
+    """Add up KL(own ‖ patched) over all N, in nats [rows of the reading]."""
+    apart = torch.zeros(())
+    for ahead, site in sites.items():
+        own = torch.from_numpy(finals[ahead][reading.rows])
+        target = softmax(cone.engine.unembed(own).float(), -1)
+        patched = log_softmax(reading[site].float(), -1)
+        apart = apart.to(patched.device) + kl_div(patched, target, reduction="none").sum(-1)
+    return apart
 
 
 def choose_loss(cone: Cone, vectors: Tensor, block: int, lesson: Lesson) -> float:
-    """Average the divergence over all rows of a lesson, in nats."""
+    """Average the divergence of one prompt [vectors, width] over all rows of a lesson, in nats."""
     total = 0.0
     with torch.no_grad():
         for start in range(0, len(lesson), CHOOSE_ROWS):
             part = lesson.of(slice(start, start + CHOOSE_ROWS))
-            total += sum(map(float, divergences(cone, vectors, block, part)))
+            total += sum(map(float, divergences(cone, vectors[None], [block], [part])))
     return total / len(lesson)
 
 
 def train(
     cone: Cone,
-    block: int,
-    fit: Lesson,
-    choose: Lesson,
+    courses: Sequence[Course],
     recipe: Recipe,
-    seed: int,
     *,
     begun: Underway | None = None,
     keep: Callable[[Underway], None] = lambda _: None,
     say: Say = lambda _: None,
 ) -> Underway:
-    """Train a prompt, from the start or from where an earlier training was left.
+    """Train prompts together, from the start or from where an earlier training was left.
+
+    Each takes the steps that it would take alone, but sums are rounded otherwise. AdamW makes
+    steps of full length of the smallest gradients, so that over many steps the vectors part from
+    those of a training alone, as they do from one machine to the next.
 
     Args:
         cone: What runs the passes.
-        block: The block whose output is overwritten.
-        fit: Rows to learn from.
-        choose: Rows that decide which vectors are kept.
+        courses: The prompts; the same N count in the lessons of all of them.
         recipe: Sizes.
-        seed: First vectors and order of the rows.
         begun: What an earlier call handed to `keep`, with everything else the same.
         keep: Is handed the state of the training every ``recipe.every`` steps.
-        say: Told about progress, afterwards.
+        say: Told about progress every few steps.
 
     Returns:
         The finished training.
 
     Raises:
-        EngineError: If the loss is not finite.
+        EngineError: If a loss is not finite.
     """
-    rng = np.random.default_rng(seed)
-    drawn = rng.normal(0.0, recipe.spread, (recipe.vectors, cone.engine.anatomy.width))
-    order = _order(len(fit), recipe, rng)
+    blocks = [course.block for course in courses]
+    drawn, orders = zip(
+        *(course.draw(recipe, cone.engine.anatomy.width) for course in courses), strict=True
+    )
     if begun is None:
-        start = torch.from_numpy(drawn.astype(np.float32))
-        untrained = choose_loss(cone, start, block, choose)
-        _require_finite(untrained, block, 0)
-        curve = torch.tensor([[0.0, untrained]], dtype=torch.float64)
+        start = torch.stack(drawn)
+        losses = _choose_losses(cone, start, courses)
+        _require_finite(losses, blocks, 0)
         zero = torch.zeros_like(start)
-        begun = Underway(0, start, zero, zero.clone(), start.clone(), curve)
+        begun = Underway(
+            0, start, zero, zero.clone(), start.clone(), torch.zeros(1).long(), losses[None]
+        )
 
+    # AdamW goes number by number, so that one of them serves all courses without mixing them.
     state, vectors = begun, begun.vectors.clone().requires_grad_()
     optimiser = torch.optim.AdamW([vectors], lr=recipe.rate, weight_decay=recipe.decay)
     optimiser.state[vectors] = {
@@ -248,47 +314,84 @@ def train(
         "exp_avg_sq": begun.square.clone(),
     }
     started = time.monotonic()
-    recent: list[float] = []
+    recent: list[Tensor] = []
     for step in range(begun.step, recipe.steps):
         optimiser.zero_grad()
-        recent.append(_descend(cone, vectors, block, fit.of(order[step])))
-        _require_finite(recent[-1], block, step + 1)
+        batches = [c.fit.of(order[step]) for c, order in zip(courses, orders, strict=True)]
+        recent.append(_descend(cone, vectors, blocks, batches))
+        _require_finite(recent[-1], blocks, step + 1)
         optimiser.step()
         done = step + 1
+        left = (time.monotonic() - started) / (done - begun.step) * (recipe.steps - done)
+        about = f"training {prompts_of(blocks)}: step {done} of {recipe.steps}"
         if done % recipe.every and done != recipe.steps:
+            if done % TOLD == 0:
+                lately = torch.stack(recent[-TOLD:]).mean(0)
+                say(f"{about}, loss {_in_nats(lately)}, {left:.0f} s left")
             continue
         now = vectors.detach().clone()
-        loss = choose_loss(cone, now, block, choose)
-        _require_finite(loss, block, done)
-        moments = optimiser.state[vectors]
+        losses = _choose_losses(cone, now, courses)
+        _require_finite(losses, blocks, done)
+        moments, better = optimiser.state[vectors], losses < state.best_losses
         state = Underway(
             done,
             now,
             moments["exp_avg"].clone(),
             moments["exp_avg_sq"].clone(),
-            now.clone() if loss < state.best_loss else state.best,
-            torch.cat([state.curve, torch.tensor([[float(done), loss]], dtype=torch.float64)]),
+            torch.where(better[:, None, None], now, state.best),
+            torch.cat([state.looks, torch.tensor([done])]),
+            torch.cat([state.losses, losses[None]]),
         )
         keep(state)
-        left = (time.monotonic() - started) / (done - begun.step) * (recipe.steps - done)
+        lately = torch.stack(recent).mean(0)
         say(
-            f"training the prompt of block {block}: step {done} of {recipe.steps}, loss "
-            f"{np.mean(recent):.3f}, on the choose split {loss:.3f}, {left:.0f} s left"
+            f"{about}, loss {_in_nats(lately)}, on the choose split {_in_nats(losses)}, "
+            f"{left:.0f} s left"
         )
         recent = []
     return state
 
 
-def _descend(cone: Cone, vectors: Tensor, block: int, batch: Lesson) -> float:
-    """Add up the gradient of the mean divergence of a batch; return that mean, in nats."""
-    mean = 0.0
+def prompts_of(blocks: Sequence[int]) -> str:
+    """Name the prompts of some blocks."""
+    several = "s" if len(blocks) > 1 else ""
+    return f"the prompt{several} of block{several} {', '.join(map(str, blocks))}"
+
+
+def _choose_losses(cone: Cone, vectors: Tensor, courses: Sequence[Course]) -> Tensor:
+    """Look at the choose split with every prompt [courses].
+
+    One after another: many rows share a prompt here, so that a pass is large enough by itself,
+    and in shared passes of as many rows every prompt would run in each.
+    """
+    losses = [
+        choose_loss(cone, of_course, course.block, course.choose)
+        for of_course, course in zip(vectors, courses, strict=True)
+    ]
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+def _in_nats(losses: Tensor) -> str:
+    return ", ".join(f"{loss:.3f}" for loss in losses.tolist())
+
+
+def _descend(
+    cone: Cone, vectors: Tensor, blocks: Sequence[int], batches: Sequence[Lesson]
+) -> Tensor:
+    """Add up the gradients of the mean divergences of batches; return these means, in nats.
+
+    A mean depends on the vectors of its own prompt alone, so the gradient of their sum is that
+    of each.
+    """
+    rows = torch.tensor([*map(len, batches)])
+    means = torch.zeros(len(batches), dtype=torch.float64)
     with torch.enable_grad():
-        for total in divergences(cone, vectors, block, batch, grad=True):
-            part = total / len(batch)
-            mean += float(part.detach())
-            with _same_every_time(part.device):
-                torch.autograd.backward(part)
-    return mean
+        for totals in divergences(cone, vectors, blocks, batches, grad=True):
+            parts = totals / rows.to(totals.device)
+            means += parts.detach().cpu()
+            with _same_every_time(parts.device):
+                torch.autograd.backward(parts.sum())
+    return means
 
 
 @contextlib.contextmanager
@@ -297,11 +400,15 @@ def _same_every_time(device: torch.device) -> Iterator[None]:
     if device.type != "cpu" or torch.are_deterministic_algorithms_enabled():
         yield
         return
+    settings: Any = torch.utils.deterministic
+    # Memory that nothing reads before it is written need not be filled first.
+    filling, settings.fill_uninitialized_memory = settings.fill_uninitialized_memory, False
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(False)
+        settings.fill_uninitialized_memory = filling
 
 
 def _order(rows: int, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -311,9 +418,10 @@ def _order(rows: int, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.in
     return np.concatenate(rounds)[:needed].reshape(recipe.steps, recipe.batch)
 
 
-def _require_finite(loss: float, block: int, step: int) -> None:
-    if not math.isfinite(loss):
-        raise EngineError(
-            f"The loss of the prompt of block {block} is {loss} at step {step}. Lower the "
-            "recipe's rate, and check that the weights and the kept states are finite."
-        )
+def _require_finite(losses: Tensor, blocks: Sequence[int], step: int) -> None:
+    for loss, block in zip(losses.tolist(), blocks, strict=True):
+        if not math.isfinite(loss):
+            raise EngineError(
+                f"The loss of the prompt of block {block} is {loss} at step {step}. Lower the "
+                "recipe's rate, and check that the weights and the kept states are finite."
+            )

@@ -7,4 +7,5 @@ pytest_plugins = [
     "fixtures.text",
     "fixtures.future_lens",
     "fixtures.logit_lens",
+    "fixtures.function_vectors",
 ]

@@ -1,13 +1,16 @@
-"""How much the contrasts of trained claims vary when the prompts are trained again.
+"""How much the contrasts of fitted claims vary when what they rest on is fitted again.
 
-Draws of first vectors and of the order of states are repeated; text, rows and everything else stay
-the same. The standard deviation over the restarts belongs into a comparison of two checkpoints,
-whose prompts are trained apart: documents alone would make it too sure.
+For Future Lens, prompts are trained again from other first vectors and in another order. For
+function vectors, clean and shuffled prompts are drawn again, and with them means, heads, their
+number and the depths of insertion. Judged rows and everything else stay the same. The standard
+deviation over the restarts belongs into a comparison of two checkpoints, which are fitted apart:
+documents or word pairs alone would make it too sure.
 
-    python benchmarks/refit_variance.py claims/future_lens/refits.json
+    python benchmarks/refit_variance.py future-lens claims/future_lens/refits.json
+    python benchmarks/refit_variance.py function-vectors claims/function_vectors/refits.json
 
-Restarts that are in the cache are not trained again. Every claim whose test asks for a learned
-prompt is tried, at the parameters of the quick profile.
+Restarts that are in the cache are not fitted again. Claims are tried at the parameters of the quick
+profile; those about single tasks at their primary one.
 """
 
 from __future__ import annotations
@@ -28,10 +31,14 @@ import numpy as np
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.checkpoints.prepare import prepare
 from stillwired.data.corpus import load_corpus
+from stillwired.data.task_sizes import SIZES
+from stillwired.data.tasks import load_tasks
 from stillwired.engine.engine import Engine
+from stillwired.instruments.function_vectors import TaskVectors
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.prompt_training import RECIPES
 from stillwired.instruments.survey import SurveyPlan, take_survey
+from stillwired.instruments.task_readings import TaskReadings
 from stillwired.instruments.text import TextReadings
 from stillwired.judge import Claim
 from stillwired.judge.contrasts import parts_of
@@ -40,22 +47,41 @@ from stillwired.settings import DEFAULT_MODEL
 from stillwired.store.cache import Store
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from fixtures.function_vectors import FunctionVectors  # noqa: E402 - found by the line above
+
+Cell = tuple[Claim, Any, dict[str, Any]]
 
 
-def cells() -> Iterator[tuple[Claim, Any, dict[str, Any]]]:
-    """Yield every claim of a prompt that the quick profile judges, with its test and parameters."""
-    for path in sorted((ROOT / "claims" / "future_lens").glob("test_*.py")):
-        if "future_lens.learned" not in path.read_text() and "names" not in path.name:
-            continue
-        module = importlib.import_module(f"claims.future_lens.{path.stem}")
+def tests_of(paper: str) -> Iterator[tuple[Claim, Any, Sequence[Any]]]:
+    """Yield the claims that the quick profile judges, with their tests and marks."""
+    for path in sorted((ROOT / "claims" / paper).glob("test_*.py")):
+        module = importlib.import_module(f"claims.{paper}.{path.stem}")
         for _, function in inspect.getmembers(module, inspect.isfunction):
-            marks = {mark.name: mark for mark in getattr(function, "pytestmark", [])}
-            if "claim" not in marks or "standard" in marks:
-                continue
-            given = [m for m in getattr(function, "pytestmark", []) if m.name == "parametrize"]
-            names = [mark.args[0] for mark in given]
-            for values in itertools.product(*(_quick(mark.args[1]) for mark in given)):
-                yield marks["claim"].args[0], function, dict(zip(names, values, strict=True))
+            marks = getattr(function, "pytestmark", [])
+            by_name = {mark.name: mark for mark in marks}
+            if "claim" in by_name and "standard" not in by_name:
+                yield by_name["claim"].args[0], function, marks
+
+
+def prompt_cells() -> Iterator[Cell]:
+    """Yield every cell of Future Lens whose test asks for a learned prompt."""
+    for claim, function, marks in tests_of("future_lens"):
+        asks = inspect.getsource(function)
+        if "future_lens.learned" not in asks and "future_lens.names" not in asks:
+            continue
+        given = [mark for mark in marks if mark.name == "parametrize"]
+        names = [mark.args[0] for mark in given]
+        for values in itertools.product(*(_quick(mark.args[1]) for mark in given)):
+            yield claim, function, dict(zip(names, values, strict=True))
+
+
+def vector_cells() -> Iterator[Cell]:
+    """Yield the primary cell of every claim about function vectors that is judged."""
+    for claim, function, _ in tests_of("function_vectors"):
+        if not claim.reported:
+            yield claim, function, dict(claim.primary)
 
 
 def _quick(values: Sequence[Any]) -> list[Any]:
@@ -68,13 +94,17 @@ def _quick(values: Sequence[Any]) -> list[Any]:
     return kept
 
 
-def estimates(
-    claim: Claim, function: Any, params: Mapping[str, Any], lens: FutureLens
-) -> dict[str, float]:
-    """Run a claim's test and return the estimate of every part."""
+def estimates(claim: Claim, function: Any, given: Mapping[str, Any]) -> dict[str, float]:
+    """Run a claim's test and return the estimate of every part.
+
+    Args:
+        claim: The claim.
+        function: Its test.
+        given: The fixtures and parameters that it may ask for, without those that judge.
+    """
     handed: dict[str, Any] = {}
 
-    def judge_readers(
+    def judge(
         *,
         ability: Any = None,
         null: Any = None,
@@ -85,32 +115,68 @@ def estimates(
     ) -> None:
         handed.update(arms)
 
-    given = {"future_lens": lens, "judge_readers": judge_readers, **params}
-    function(**{name: given[name] for name in inspect.signature(function).parameters})
+    known = {**given, "judge_readers": judge, "judge_vectors": judge}
+    function(**{name: known[name] for name in inspect.signature(function).parameters})
     return {part.name: float(part.scores.mean()) for part in parts_of(claim, handed)}
+
+
+class FutureLensAgain:
+    """Prompts that are trained again."""
+
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, store: Store) -> None:
+        corpus, plan = load_corpus(store), SurveyPlan(QUICK, QUICK.depths, seed=0)
+        survey = take_survey(lambda: engine, checkpoint, corpus, plan, store, print)
+        self.text = TextReadings(checkpoint, lambda: engine, corpus, plan, lambda: survey, store)
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield what is estimated."""
+        return prompt_cells()
+
+    def fixtures(self, restart: int) -> dict[str, Any]:
+        """Return the readers of one restart."""
+        recipe = replace(RECIPES["quick"], restart=restart)
+        return {"future_lens": FutureLens(self.text, recipe)}
+
+
+class FunctionVectorsAgain:
+    """Heads and vectors that are found again."""
+
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, store: Store) -> None:
+        sizes, tasks = SIZES["quick"], load_tasks()
+        chosen = {name: tasks[name] for name in sizes.tasks}
+        self.readings = TaskReadings(checkpoint, lambda: engine, chosen, sizes, store, say=print)
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield what is estimated."""
+        return vector_cells()
+
+    def fixtures(self, restart: int) -> dict[str, Any]:
+        """Return the vectors of one restart."""
+        vectors = TaskVectors(self.readings.again(restart))
+        return {"function_vectors": FunctionVectors(vectors)}
+
+
+PAPERS = {"future-lens": FutureLensAgain, "function-vectors": FunctionVectorsAgain}
 
 
 def main() -> None:
     """Measure, and write one file."""
     about = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    about.add_argument("paper", choices=PAPERS)
     about.add_argument("out", type=Path)
     about.add_argument("--restarts", type=int, default=5)
     asked = about.parse_args()
-    sys.path.insert(0, str(ROOT))
     store = Store(Store.default_root())
     checkpoint = Checkpoint(prepare(DEFAULT_MODEL, store))
-    corpus, plan = load_corpus(store), SurveyPlan(QUICK, QUICK.depths, seed=0)
-    engine = Engine(checkpoint)
-    survey = take_survey(lambda: engine, checkpoint, corpus, plan, store, print)
-    text = TextReadings(checkpoint, lambda: engine, corpus, plan, lambda: survey, store)
+    again = PAPERS[asked.paper](checkpoint, Engine(checkpoint), store)
 
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for restart in range(asked.restarts):
-        lens = FutureLens(text, replace(RECIPES["quick"], restart=restart))
-        for claim, function, params in cells():
+        fixtures = again.fixtures(restart)
+        for claim, function, params in again.cells():
             where = ", ".join(f"{name}={value}" for name, value in params.items()) or "-"
             parts = found.setdefault(claim.id, {}).setdefault(where, {})
-            for name, estimate in estimates(claim, function, params, lens).items():
+            for name, estimate in estimates(claim, function, {**fixtures, **params}).items():
                 parts.setdefault(name, []).append(estimate)
             print(f"restart {restart}: {claim.id} [{where}]", flush=True)
         # After every restart, so that a long measurement that is stopped has not been in vain.

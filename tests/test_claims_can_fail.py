@@ -15,19 +15,25 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.function_vectors import FunctionVectors
 from fixtures.text import evidence_about
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.checkpoints.prepare import prepare
 from stillwired.data.corpus import load_corpus
+from stillwired.data.task_sizes import SIZES
+from stillwired.data.tasks import load_tasks
 from stillwired.engine.engine import Engine
+from stillwired.instruments.function_vectors import TaskVectors
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.logit_lens import LogitLens
 from stillwired.instruments.survey import SurveyPlan, take_survey
+from stillwired.instruments.task_readings import TaskReadings
 from stillwired.instruments.text import TextReadings
 from stillwired.judge import Evidence, Word
 from stillwired.judge.verdicts import judge_cell
 from stillwired.mutants.readers import LENSES, PROMPTS, damaged_lens
 from stillwired.mutants.readings import damaged
+from stillwired.mutants.vectors import HEADS, OUTCOMES, VECTORS, damaged_vectors
 from stillwired.profiles import QUICK
 from stillwired.settings import DEFAULT_MODEL
 from stillwired.store.cache import Store
@@ -61,11 +67,10 @@ def can_fail():
 
 
 @pytest.fixture(scope="module")
-def sound():
-    """Undamaged readings of the default model."""
+def model():
+    """The default model, its engine, and the cache."""
     store = Store(Store.default_root())
     checkpoint = Checkpoint(prepare(DEFAULT_MODEL, store))
-    corpus, plan = load_corpus(store), SurveyPlan(QUICK, QUICK.depths, seed=0)
     loaded: list[Engine] = []
 
     def engine():
@@ -73,10 +78,28 @@ def sound():
             loaded.append(Engine(checkpoint))
         return loaded[0]
 
+    return checkpoint, engine, store
+
+
+@pytest.fixture(scope="module")
+def sound(model):
+    """Undamaged readings of the text."""
+    checkpoint, engine, store = model
+    corpus, plan = load_corpus(store), SurveyPlan(QUICK, QUICK.depths, seed=0)
+
     def survey():
         return take_survey(engine, checkpoint, corpus, plan, store, lambda _: None)
 
     return TextReadings(checkpoint, engine, corpus, plan, survey, store)
+
+
+@pytest.fixture(scope="module")
+def sound_vectors(model):
+    """Undamaged function vectors."""
+    checkpoint, engine, store = model
+    sizes, tasks = SIZES["quick"], load_tasks()
+    chosen = {name: tasks[name] for name in sizes.tasks}
+    return TaskVectors(TaskReadings(checkpoint, engine, chosen, sizes, store))
 
 
 def readers_of(text, damage):
@@ -110,11 +133,43 @@ def judged(claim, function, text, lens):
     return judge_cell(replace(claim, applies=lasting), found, claim.primary)
 
 
+def vectors_of(sound, damage):
+    """Function vectors, damaged where the damage says so."""
+    if damage in VECTORS:
+        return FunctionVectors(damaged_vectors(sound, damage))
+    vectors = FunctionVectors(sound)
+    vectors.outcomes = OUTCOMES.get(damage, vectors.outcomes)
+    vectors.head_outcomes = HEADS.get(damage, vectors.head_outcomes)
+    return vectors
+
+
+def judged_vectors(claim, function, vectors):
+    """Run a claim's test on some vectors; judge its primary cell with its ability."""
+    handed = []
+
+    def judge_vectors(*, null=None, planted=None, beside=None, facts=None, **arms):
+        ability = {needs.ability: vectors.ability[needs.ability] for needs in claim.applies}
+        handed.append(Evidence(arms, null or {}, ability, planted=planted or {}))
+
+    given = {"function_vectors": vectors, "judge_vectors": judge_vectors, **claim.primary}
+    function(**{name: given[name] for name in inspect.signature(function).parameters})
+    return judge_cell(claim, handed[0], claim.primary)
+
+
 @pytest.mark.parametrize(("claim", "function"), list(can_fail()))
-def test_the_named_damage_makes_the_claim_fail(claim, function, sound):
-    whole = judged(claim, function, sound, FutureLens(sound))
-    broken = judged(claim, function, *readers_of(sound, claim.mutant))
+def test_the_named_damage_makes_the_claim_fail(claim, function, request):
+    if "function_vectors" in inspect.signature(function).parameters:
+        sound = request.getfixturevalue("sound_vectors")
+        assert claim.mutant in (*VECTORS, *OUTCOMES, *HEADS)
+        whole = judged_vectors(claim, function, vectors_of(sound, ""))
+        broken = judged_vectors(claim, function, vectors_of(sound, claim.mutant))
+    else:
+        sound = request.getfixturevalue("sound")
+        whole = judged(claim, function, sound, FutureLens(sound))
+        broken = judged(claim, function, *readers_of(sound, claim.mutant))
     assert broken.verdict is Word.FAILS, broken.reason
+    if whole.verdict is Word.INCONCLUSIVE:
+        return  # the damage has decided what was open
     # Where this model fails the claim anyway, the damage must still have made the difference:
     # a part that held now fails, or the effect lies clearly below what it was.
     pairs = list(zip(whole.parts, broken.parts, strict=True))

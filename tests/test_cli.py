@@ -16,6 +16,7 @@ from stillwired.records.finish import finish
 from stillwired.records.run import RunFolder
 from stillwired.records.session import Judge, Run, cell_of
 from stillwired.settings import Settings
+from tests.report import made_vectors
 from tests.report.made_curves import family, outcome, write
 
 
@@ -153,12 +154,21 @@ def test_a_record_is_drawn_again(tmp_path, capsys):
     assert elsewhere.read_bytes() == beside.read_bytes()
 
 
+def test_function_vectors_are_drawn_again(tmp_path, capsys):
+    record = made_vectors.write(tmp_path / "record.json", tasks=("present-past",))
+    assert main(["curves", str(record), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"curves: {tmp_path / 'out' / f'function-vectors-{kind}.svg'}"
+        for kind in ("heads", "depth", "templates", "attention-present-past")
+    ]
+
+
 def test_what_cannot_be_drawn_is_refused(make, tmp_path, capsys):
     record = make(holding=1.0)
     assert main(["curves", record]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"stillwired curves: {record} has no curve to draw")
-    assert "pytest claims/future_lens" in error
+    assert "pytest claims/future_lens or pytest claims/function_vectors" in error
     assert main(["curves", str(tmp_path / "none.json")]) == 2
     assert "There is no record" in capsys.readouterr().err
 
@@ -169,6 +179,8 @@ def test_the_help_of_curves_says_what_is_drawn(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for fact in ("future-lens-N1.svg", "relative depth", "95 % intervals", "GPT-J-6B", "--out"):
         assert fact in text
+    for kind in ("heads", "depth", "templates", "attention-present-past"):
+        assert f"function-vectors-{kind}.svg" in text
 
 
 def test_the_cache_is_listed_and_verified(tmp_path, capsys):

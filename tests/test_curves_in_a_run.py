@@ -74,13 +74,45 @@ def suite(pytester, monkeypatch):
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\n")
 
-    def run(*arguments, depths=(0.1, 0.5, 0.9), models=("tiny",), separate=False):
-        pytester.makepyfile(test_claims=f"{CLAIMS}\n\nDEPTHS = {depths}\n")
+    def run(*arguments, depths=(0.1, 0.5, 0.9), models=("tiny",), separate=False, more=""):
+        pytester.makepyfile(test_claims=f"{CLAIMS}\n\nDEPTHS = {depths}\n{more}")
         given = [word for model in models for word in ("--claims-model", model)]
         go = pytester.runpytest_subprocess if separate else pytester.runpytest_inprocess
         return go(*OPTIONS, *given, *arguments)
 
     return run
+
+
+VECTORS = """
+from dataclasses import replace
+
+TRIGGERS = replace(
+    READ,
+    id="function-vectors/peak-then-cliff",
+    expects=(Difference("early_to_middle", "late", at_least=0.1),),
+)
+
+
+def with_vector(task, depth, hits):
+    rows = [f"{task} {k}" for k in range(40)]
+    return Outcome(f"{task} {depth}", rows, rows, [float(k < hits) for k in range(40)])
+
+
+@pytest.mark.claim(TRIGGERS)
+@pytest.mark.parametrize("task", ["antonym", "present-past"])
+def test_triggers(checkpoint_spec, task, judge, claims_run):
+    by_depth = {
+        label: with_vector(task, label, hits)
+        for label, hits in (("depth0.00", 8), ("depth0.50", 30), ("depth1.00", 1))
+    }
+    heads = [[0.0, 0.25], [0.5, -0.125]]
+    claims_run.note_figure("head map", {"effects": heads, "heads": [[1, 0]], "tasks": [task]})
+    judge(
+        early_to_middle=by_depth["depth0.50"],
+        late=by_depth["depth1.00"],
+        beside={"by depth": by_depth, "without": with_vector(task, "none", 4)},
+    )
+"""
 
 
 def curves_of(pytester):
@@ -108,6 +140,19 @@ def test_a_run_leaves_its_curves_beside_its_record_and_says_where(suite, pyteste
     assert "profile quick, 80 rows" in svg.read_text()
     assert main(["curves", str(record), "--out", str(pytester.path / "again")]) == 0
     assert (pytester.path / "again" / svg.name).read_bytes() == svg.read_bytes()
+
+
+def test_function_vectors_are_drawn_beside_the_curves(suite, pytester):
+    result = suite("--claims-record", "r.json", more=VECTORS)
+    assert result.ret == 0
+    said = result.stdout.str()
+    for name in ("future-lens-N1", "function-vectors-heads", "function-vectors-depth"):
+        assert f"r.{name}.svg" in said
+    depth = (pytester.path / "r.function-vectors-depth.svg").read_text()
+    assert "mean of 2 tasks" in depth
+    assert "0.200 at 0.00" in depth
+    assert "0.750 at 0.50" in depth
+    assert "(1, 0) 0.500" in (pytester.path / "r.function-vectors-heads.svg").read_text()
 
 
 def test_too_few_depths_leave_none_and_nothing_is_said(suite, pytester):

@@ -30,6 +30,7 @@ def test_nothing_given_means_the_defaults():
 
 def test_every_option_is_read(tmp_path):
     (tmp_path / "text").mkdir()
+    (tmp_path / "tasks").mkdir()
     (tmp_path / "known.json").write_text("{}")
 
     def value(of):
@@ -46,6 +47,7 @@ def test_every_option_is_read(tmp_path):
             "remote": value("my.host:8001"),
             "remote_hosts": value(["https://my.host:8001/"]),
             "corpus": value("text"),
+            "tasks": value("tasks"),
             "cache": value("cache"),
             "record": value("out/r.json"),
             "strict": value(True),
@@ -60,6 +62,7 @@ def test_every_option_is_read(tmp_path):
     assert (settings.device, settings.dtype, settings.attention) == ("cuda:1", "bfloat16", "sdpa")
     assert settings.remote == "https://my.host:8001"
     assert settings.corpus == tmp_path / "text"
+    assert settings.tasks == tmp_path / "tasks"
     assert settings.cache == tmp_path / "cache"
     assert settings.strict is True
     assert settings.seed == 7
@@ -79,6 +82,7 @@ def test_every_option_is_read(tmp_path):
         ("layers", "-3", "-3 is negative"),
         ("layers", "3,3", "3 is given twice"),
         ("corpus", "nowhere", "no file or folder"),
+        ("tasks", "nowhere", "no folder .*nowhere. Give a folder of .json files"),
         ("expected", "nowhere.json", "no file"),
         ("record", "out.txt", "does not end in .json"),
         ("model", ["a", "a"], "a is given twice"),

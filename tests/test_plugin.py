@@ -120,6 +120,24 @@ def test_beyond(checkpoint_spec, judge):
     judge(arm=arm(0.5), ability={"top-1": arm(0.05)})
 """
 
+# What an instrument finds out before it measures anything.
+UNABLE = """
+
+from stillwired.errors import NotAbleError, UnsuitableTaskError
+
+APPLIES = dict(applies=(Needs("right in context", 0.3),), null="something else")
+
+
+@pytest.mark.claim(claim("unable", **APPLIES))
+def test_unable(checkpoint_spec, judge):
+    raise NotAbleError("cannot", {"right in context": arm(0.05)})
+
+
+@pytest.mark.claim(claim("unsuitable", **APPLIES))
+def test_unsuitable(checkpoint_spec, judge):
+    raise UnsuitableTaskError("Nothing is left to ask.")
+"""
+
 BROKEN = """
 
 @pytest.mark.claim(claim("broken", primary={"ahead": 9}))
@@ -693,6 +711,23 @@ def test_what_stands_beside_a_verdict_is_kept_and_shown_and_changes_nothing(suit
     assert all(stored == derived for stored, derived in rejudge(record.path))
 
 
+def test_a_claim_that_was_not_measured_for_want_of_ability_does_not_apply(suite, pytester):
+    result = suite(CLAIMS + UNABLE, "--claims-record", "r.json")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "a-paper/unable * NOT APPLICABLE  0.05 (0.03 … 0.08) right in context, 0.3 needed",
+            "a-paper/unsuitable * NOT APPLICABLE  Nothing is left to ask.",
+        ]
+    )
+    record = read_record(pytester.path / "r.json")
+    found = {v["claim"]: v for v in record.data["verdicts"]}
+    (check,) = found["a-paper/unable"]["checks"]
+    # The interval of the ability stands in the record, and judges the claim again.
+    assert check["low"] < check["estimate"] == 0.0525 < check["high"] < 0.3
+    assert all(stored == derived for stored, derived in rejudge(record.path))
+
+
 # --- options ------------------------------------------------------------------------------
 
 SEES = (
@@ -784,6 +819,14 @@ def test_parameters_by_hand_are_left_alone(suite):
     result.stdout.fnmatch_lines(["*test_depths?tiny-0.2? HOLDS*"])
 
 
+def test_tasks_that_cannot_be_meant_are_refused_before_anything_runs(suite, pytester):
+    pytester.makefile(".json", **{"tasks/bad": '[{"input": "hot"}]'})
+    result = suite(CLAIMS, "--claims-tasks", "tasks")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(['ERROR: *bad.json, row 1: no "output". Give every row*'])
+    assert not list(pytester.path.glob(".stillwired/records/*"))
+
+
 # --- records ------------------------------------------------------------------------------
 
 
@@ -791,9 +834,13 @@ def test_the_record_holds_the_run(suite, pytester):
     source = CLAIMS.replace(
         "    judge(arm",
         "    claims_run.note_corpus({'name': 'text', 'digest': 'cd'})\n"
+        "    claims_run.note_tasks({'antonym': 'ef'})\n"
+        "    claims_run.note_cells('head sweep', 20, 2000)\n"
+        "    claims_run.note_figure('head map', {'effects': [[0.5]]})\n"
         "    claims_run.note_time('fitting', 1.5)\n    judge(arm",
     ).replace("ahead, judge)", "ahead, judge, claims_run)")
-    suite(source + INCONCLUSIVE)
+    result = suite(source + INCONCLUSIVE)
+    result.stdout.fnmatch_lines(["sweeps:  cells, of those of full forwards: head sweep 1/100"])
     data = read_record(record_of(pytester)).data
     assert data["checkpoint"]["name"] == "tiny"
     assert data["checkpoint"]["digest"] == "ab" * 32
@@ -804,7 +851,10 @@ def test_the_record_holds_the_run(suite, pytester):
     }
     assert (data["profile"], data["seed"]) == ("quick", 0)
     assert data["corpus"] == {"name": "text", "digest": "cd"}
+    assert data["tasks"] == {"antonym": "ef"}
+    assert data["figures"] == {"head map": {"effects": [[0.5]]}}
     assert data["times"]["steps"] == {"fitting": 1.5}
+    assert data["times"]["sweeps"] == {"head sweep": [20, 2000]}
     assert set(data["declarations"]) == {"a-paper/holding", "a-paper/close"}
     cells = [(v["claim"], v["params"], v["primary"], v["verdict"]) for v in data["verdicts"]]
     assert cells == [

@@ -31,7 +31,7 @@ PROMPT_WORKS_FURTHER_AHEAD = Claim(
     applies=PREDICTS_TEXT,
     null="states shuffled across documents",
     primary={"ahead": 2},
-    mutant="every judged state replaced by their mean",
+    mutant="every judged state exchanged for another document's",
 )
 
 

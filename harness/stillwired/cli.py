@@ -33,11 +33,14 @@ _LENS = (
 )
 
 _CURVES = (
-    "`pytest claims/` leaves these pictures beside its record; this draws them once more. There is "
-    "one for each N, future-lens-N1.svg and so on: how often each reader of Future Lens finds what "
-    "the model says N tokens after the next one, by relative depth of the state that it reads, "
-    "with 95 % intervals, beside the published curves of GPT-J-6B. Works without a model, from the "
-    "record and the table of outcomes beside it."
+    "`pytest claims/` leaves these pictures beside its record; this draws them once more, as far "
+    "as the record has them. Future Lens, for each N: future-lens-N1.svg and so on, how often "
+    "each reader finds what the model says N tokens after the next one, by relative depth of the "
+    "state that it reads, with 95 % intervals, beside the published curves of GPT-J-6B. Function "
+    "vectors: function-vectors-heads.svg, which heads carry tasks; function-vectors-depth.svg, "
+    "what vectors do by the depth at which they are inserted; function-vectors-templates.svg, "
+    "from one format of prompts to another; function-vectors-attention-present-past.svg, where "
+    "the heads look. Works without a model, from the record and the table of outcomes beside it."
 )
 
 _EPILOG = """\
@@ -45,7 +48,7 @@ first steps:
   stillwired fetch                 get the default model and text (later runs work offline)
   pytest claims/                   judge every claim; `pytest --help` lists the --claims-* options
   stillwired judge RECORD.json     derive the verdicts of a record again, without a model
-  stillwired curves RECORD.json    draw accuracy by layer again, beside the published curves
+  stillwired curves RECORD.json    draw a record again: accuracy by layer, heads that carry tasks
   stillwired lens "Some text"      see what every layer is about to say at every token
 
 exit codes: 0 all is well, 1 a verdict or a check fails, 2 the command could not do its work
@@ -144,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="an INCONCLUSIVE primary cell fails too"
     )
 
-    curves = command("curves", _curves, "draw a record's accuracy by layer again", _CURVES)
+    curves = command("curves", _curves, "draw a record's curves and maps again", _CURVES)
     curves.add_argument("record", type=Path, metavar="RECORD.json")
     where = "where the pictures go, made if need be (default: the record's own folder)"
     curves.add_argument("--out", type=Path, metavar="FOLDER", help=where)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stillwired.outcomes import Outcome
+
 
 class StillwiredError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -49,3 +55,19 @@ class ClaimError(StillwiredError):
 
 class RecordError(StillwiredError):
     """A record or an expectation cannot be read or trusted."""
+
+
+class NotAbleError(StillwiredError):
+    """A model clearly cannot do what a claim presupposes, so nothing else was measured.
+
+    Attributes:
+        ability: The outcomes that show it, by ability name.
+    """
+
+    def __init__(self, message: str, ability: Mapping[str, Outcome]) -> None:
+        super().__init__(message)
+        self.ability = ability
+
+
+class UnsuitableTaskError(StillwiredError):
+    """A claim says nothing about a task: it cannot be asked, or the model cannot do it."""

@@ -93,6 +93,13 @@ OPTIONS: tuple[Option, ...] = (
         "Your own text: a .jsonl file, a .txt file or a folder of .txt files.",
     ),
     Option(
+        "tasks",
+        "FOLDER",
+        "the built-in tasks",
+        "Your own in-context tasks: a folder of .json files, one a task, each a list such as "
+        '[{"input": "hot", "output": "cold"}].',
+    ),
+    Option(
         "cache",
         "DIR",
         "$STILLWIRED_CACHE, else the user's cache folder",
@@ -179,6 +186,11 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
             f"--claims-corpus: there is no file or folder {corpus}. "
             "Give a .jsonl file, a .txt file or a folder of .txt files."
         )
+    tasks = path("tasks")
+    if tasks is not None and not tasks.is_dir():
+        raise UsageError(
+            f"--claims-tasks: there is no folder {tasks}. Give a folder of .json files, one a task."
+        )
     expected = path("expected")
     if expected is not None and not expected.is_file():
         raise UsageError(
@@ -200,6 +212,7 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
         dtype=text("dtype", "float32").removeprefix("torch."),
         attention=text("attention", "eager"),
         corpus=corpus,
+        tasks=tasks,
         cache=path("cache"),
         remote=_remote(text("remote", ""), trusted),
         seed=_seed(text("seed", "0")),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stillwired.errors import ClaimError, StillwiredError
+from stillwired.errors import ClaimError, NotAbleError, StillwiredError
 from stillwired.options import INI_ONLY, OPTIONS, Given, depth_id, model_ids, parse
 from stillwired.report.status import ERROR, MEASURED, About, properties, status
 from stillwired.settings import Settings
@@ -91,6 +91,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     try:
         options = parse(_given(config))
+        if options.settings.tasks is not None:
+            from stillwired.data.tasks import load_task_folder
+
+            load_task_folder(options.settings.tasks)
     except StillwiredError as error:
         raise pytest.UsageError(str(error)) from None
     started = time.time()
@@ -346,11 +350,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     try:
         yield
     except StillwiredError as error:
-        obstacle = _obstacle(item, error)
-        if obstacle is None:
+        obstacle, unable = _obstacle(item, error), isinstance(error, NotAbleError)
+        if obstacle is None and not unable:
             raise
         judge = item.stash.setdefault(JUDGE, _new_judge(item))
-        judge.unmeasured(obstacle)
+        if isinstance(error, NotAbleError):
+            judge(ability=error.ability)
+        elif obstacle is not None:
+            judge.unmeasured(obstacle)
         cause = error
     if CELL not in item.stash:
         return

@@ -24,6 +24,7 @@ class Settings:
         attention: Attention kernel by transformers' name.
         remote: The NDIF host that runs the passes, with its scheme; empty for this machine.
         corpus: The user's own text, or None for the built-in corpus.
+        tasks: A folder of the user's own in-context tasks, or None for the built-in ones.
         cache: Root of the cache, or None for the default place.
         seed: The suite's seed; draws of data depend on it, never on the checkpoint.
         strict: INCONCLUSIVE fails the run too.
@@ -37,6 +38,7 @@ class Settings:
     attention: str = "eager"
     remote: str = ""
     corpus: Path | None = None
+    tasks: Path | None = None
     cache: Path | None = None
     seed: int = 0
     strict: bool = False

@@ -139,7 +139,7 @@ def test_a_claim_applies_only_where_the_ability_is_shown(
     assert verdict.checks[0].kind == "ability"
     assert verdict.checks[0].passed is {0.9: True, 0.1: False, 0.3: None}[mean]
     if word is Word.NOT_APPLICABLE:
-        assert verdict.reason == "0.1 right in context, 0.3 needed"
+        assert verdict.reason == "0.100 (0.087 … 0.113) right in context, 0.3 needed"
         assert verdict.p_fail is None
     if word is Word.INCONCLUSIVE:
         assert verdict.reason.startswith("undecided while right in context may be below 0.3: 0.3")

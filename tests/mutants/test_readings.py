@@ -10,17 +10,17 @@ from stillwired.engine.engine import Engine
 from stillwired.errors import UsageError
 from stillwired.instruments.fed_linear import FedLinear
 from stillwired.instruments.future_lens import FutureLens
-from stillwired.instruments.learned_prompt import learned_prompt
+from stillwired.instruments.learned_prompt import learned_prompts
 from stillwired.instruments.logit_lens import LogitLens
 from stillwired.instruments.prompt_readers import read_prompt
 from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.survey import AHEAD, EMBEDDING
-from stillwired.instruments.text import TextReadings
+from stillwired.instruments.text import TextReadings, other_document
 from stillwired.mutants.readings import BACKWARD, SURVEYS, damaged
 from stillwired.store.cache import Store
 from tests.instruments.conftest import BLOCKS, made_checkpoint, made_corpus, readings_of
 
-FIRST_BLOCK, EMBEDDED, FINALS, TOKENS, SAME, MEAN, FIRST_JUDGED = SURVEYS
+FIRST_BLOCK, EMBEDDED, FINALS, TOKENS, SAME, MEAN, FIRST_JUDGED, OTHERS = SURVEYS
 RECIPE = Recipe(vectors=3, rate=0.05, steps=8, batch=8, every=4)
 SPLITS = ("fit", "choose", "judge")
 
@@ -200,7 +200,7 @@ def test_damages_do_not_share_what_is_derived(text):
     changed = {damage for damage, weights in found.items() if not np.array_equal(weights, sound)}
     assert {FIRST_BLOCK, FINALS, SAME} <= changed
     # The lens alone is damaged, or what is judged.
-    assert not {EMBEDDED, MEAN, FIRST_JUDGED} & changed
+    assert not {EMBEDDED, MEAN, FIRST_JUDGED, OTHERS} & changed
 
 
 # Damage to what is judged only.
@@ -212,6 +212,11 @@ def judged_by_hand(text, damage, depth):
     if damage == MEAN:
         mean = states[depth.block].astype(np.float64).mean(0).astype(np.float32)
         return np.repeat(mean[None], len(states[depth.block]), axis=0)
+    if damage == OTHERS:
+        documents = text.rows("judge").documents
+        order = other_document(documents, np.random.default_rng(1))
+        assert not (documents[order] == documents).any()
+        return states[depth.block][order]
     last = text.depths[-1].block
     return states[depth.block if depth.block == last else text.depths[0].block]
 
@@ -239,7 +244,7 @@ def fits(readings):
     )
 
 
-@pytest.mark.parametrize("damage", [MEAN, FIRST_JUDGED])
+@pytest.mark.parametrize("damage", [MEAN, FIRST_JUDGED, OTHERS])
 def test_judged_states_are_replaced_and_those_of_fits_are_not(text, damage):
     sound, broken = text.survey, damaged(text, damage).survey
     changed = []
@@ -253,7 +258,7 @@ def test_judged_states_are_replaced_and_those_of_fits_are_not(text, damage):
                 broken.states(split, depth.block), sound.states(split, depth.block)
             )
     # Of the first block and the last one, what is judged is their own.
-    assert changed == ([True] * 4 if damage == MEAN else [False, True, True, False])
+    assert changed == ([False, True, True, False] if damage == FIRST_JUDGED else [True] * 4)
     for split in ("fit", "choose"):
         for before, after in zip(finals(sound, split), finals(broken, split), strict=True):
             assert np.array_equal(after, before)
@@ -281,9 +286,10 @@ def test_what_was_fitted_to_sound_readings_reads_the_damaged_ones(text, damage, 
             lens.no_state(1, score="surprisal"),
         ]
 
+    blocks = [depth.block for depth in text.depths]
     whole = {depth: ask(sound, depth) for depth in text.depths}
     chosen = [sound.chosen_depth(1), sound.prompts.chosen_depth()]
-    assert [what for what in told if what.startswith("training the prompt")]
+    assert [what for what in told if what.startswith("training the prompts")]
     before = fits(readings)
     told.clear()
 
@@ -300,9 +306,9 @@ def test_what_was_fitted_to_sound_readings_reads_the_damaged_ones(text, damage, 
         said = (beside - kept["mean"]) @ kept["weights"] + kept["offset"]
         said = (said.astype(np.float32) @ head.T).argmax(1)
         assert np.array_equal(fair.scores, said == targets)
-        prompt = learned_prompt(readings, lambda: cone, depth.block, (1,), RECIPE).prompt
+        kept = learned_prompts(readings, lambda: cone, blocks, (1,), RECIPE)[depth.block]
         said = read_prompt(
-            cone, prompt, depth.block, states, rows.following[:, :1], rows.targets[:, :2]
+            cone, kept.prompt, depth.block, states, rows.following[:, :1], rows.targets[:, :2]
         )
         assert np.allclose(learned.scores, -said.scores[:, 1], atol=1e-4)
         if damage == MEAN:

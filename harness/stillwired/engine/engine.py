@@ -222,10 +222,15 @@ class Engine:
             raise EngineError("There are no edits to apply. To only look, use `read`.")
         return self._run(prompts, edits, sites, batch_tokens, pad, progress, grad)
 
-    @torch.no_grad()
-    def final_norm(self, states: Tensor) -> Tensor:
-        """Apply the final norm to residual states [..., width], in the model's precision."""
-        normed: Tensor = self._norm(self._as_model(states))
+    def final_norm(self, states: Tensor, *, grad: bool = False) -> Tensor:
+        """Apply the final norm to residual states [..., width], in the model's precision.
+
+        Args:
+            states: Residual states.
+            grad: Let gradients flow to the states.
+        """
+        with torch.set_grad_enabled(grad):
+            normed: Tensor = self._norm(self._as_model(states))
         return normed
 
     @torch.no_grad()

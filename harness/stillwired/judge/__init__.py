@@ -18,7 +18,7 @@ from stillwired.judge.results import (
     Word,
     cell_key,
 )
-from stillwired.judge.verdicts import judge_cell
+from stillwired.judge.verdicts import judge_cell, lacking
 from stillwired.outcomes import Arm, Outcome, paired
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "cell_key",
     "jackknife",
     "judge_cell",
+    "lacking",
     "mean_interval",
     "paired",
 ]

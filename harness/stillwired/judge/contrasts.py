@@ -98,11 +98,6 @@ def check_evidence(claim: Claim, evidence: Evidence) -> None:
             f"Claim {claim.id} applies only with {', '.join(map(repr, missing))}, which was not "
             "measured. Hand it to judge(ability=...)."
         )
-    if claim.null is not None and not evidence.null:
-        raise ClaimError(
-            f"Claim {claim.id} declares a null ({claim.null}), but none was measured. Hand it "
-            "to judge(null=...)."
-        )
     if claim.null is None and evidence.null:
         raise ClaimError(
             f"Claim {claim.id} was handed a null but declares none. Say in the declaration "

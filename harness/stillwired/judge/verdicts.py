@@ -38,6 +38,7 @@ __all__ = [
     "Verdict",
     "Word",
     "judge_cell",
+    "lacking",
     "locate",
 ]
 
@@ -154,12 +155,29 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
     )
 
 
+def lacking(claim: Claim, ability: Mapping[str, Outcome]) -> bool:
+    """Say whether a model clearly lacks what a claim presupposes.
+
+    Then nothing else needs to be measured: `judge_cell` calls the claim not applicable on these
+    outcomes alone.
+
+    Args:
+        claim: What was declared.
+        ability: Outcomes by ability name.
+    """
+    return any(
+        needs.otherwise == "not applicable"
+        and _ability(needs, ability[needs.ability])[0].passed is False
+        for needs in claim.applies
+    )
+
+
 def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, Interval]:
     part = Part(needs.ability, needs.region, (), outcome)
     interval, word = part.interval, locate(part.interval, part.region)
     unit = f" {needs.unit}" if needs.unit else ""
     limit = "needed" if needs.at_least is not None else "allowed"
-    figures = f"{figure(interval.estimate)}{unit} {needs.ability}, {needs.threshold:g} {limit}"
+    figures = f"{_figures(interval)}{unit} {needs.ability}, {needs.threshold:g} {limit}"
     passed = {Word.HOLDS: True, Word.FAILS: False}.get(word)
     return _check("ability", needs.ability, passed, figures, interval), interval
 
@@ -186,6 +204,11 @@ def _null(
 ) -> Iterable[CheckResult]:
     if claim.null is None:
         return
+    if not evidence.null:
+        raise ClaimError(
+            f"Claim {claim.id} declares a null ({claim.null}), but none was measured. Hand it "
+            "to judge(null=...)."
+        )
     parts = [
         p for p in _replaced(claim, evidence, evidence.null) if set(p.arms) & set(evidence.null)
     ]

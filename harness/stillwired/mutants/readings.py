@@ -133,6 +133,18 @@ class MeanState(JudgedSurvey):
         return np.tile(mean, (len(states), 1))
 
 
+class OthersStates(JudgedSurvey):
+    """Every judged state is that of a row of another document."""
+
+    def states(self, split: str, block: int) -> NDArray[np.float32]:
+        """Deal the judged states out, the same way in every block."""
+        states = super().states(split, block)
+        if split != "judge":
+            return states
+        order = other_document(self.rows(split).documents, np.random.default_rng(1))
+        return np.asarray(states)[order]
+
+
 class FirstBlockJudged(JudgedSurvey):
     """Judged states come from the first declared block, whatever block is asked for."""
 
@@ -166,6 +178,7 @@ SURVEYS: dict[str, Callable[[Survey], Survey]] = {
     "the same target whatever N": SameTarget,
     "every judged state replaced by their mean": MeanState,
     "the first block's states put in at every depth": FirstBlockJudged,
+    "every judged state exchanged for another document's": OthersStates,
 }
 BACKWARD = "a table that counts the tokens before instead of after"
 

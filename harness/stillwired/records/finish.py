@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ class Finished:
         verdicts: Verdicts in the order of their tests.
         gate: The gate's decision, or None if the run was interrupted.
         record: The record's file, or None if none was written.
+        sweeps: For each kind of sweep the cells that it computed, and those of full forwards.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Finished:
     verdicts: tuple[Verdict, ...]
     gate: Gate | None = None
     record: Path | None = None
+    sweeps: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -61,6 +63,7 @@ class Finished:
             seed=data["seed"],
             published={k: v["published"] for k, v in data["declarations"].items()},
             verdicts=tuple(verdicts),
+            sweeps=data["times"].get("sweeps", {}),
             gate=gate,
             record=record,
         )

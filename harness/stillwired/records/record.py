@@ -27,9 +27,11 @@ _KEYS = (
     "profile",
     "seed",
     "corpus",
+    "tasks",
     "declarations",
     "verdicts",
     "outcomes",
+    "figures",
     "digest",
     "times",
 )
@@ -133,9 +135,11 @@ def merge(folder: RunFolder, spec: str | None, facts: RunFacts) -> tuple[Json, d
         "layers": list(facts.layers),
         "seed": facts.seed,
         "corpus": corpora[0] if corpora else None,
+        "tasks": folder.notes("tasks").get("tasks"),
         "declarations": declarations,
         "verdicts": verdicts,
         "outcomes": described,
+        "figures": folder.notes("figure"),
     }
     record["digest"] = digest_of(record)
     record["times"] = {
@@ -143,6 +147,7 @@ def merge(folder: RunFolder, spec: str | None, facts: RunFacts) -> tuple[Json, d
         "seconds": round(time.time() - facts.started, 3),
         "cells": {cell_name(cell.verdict): cell.seconds for cell in cells},
         "steps": folder.notes("time"),
+        "sweeps": folder.notes("cells"),
     }
     return record, load_outcomes(folder.outcomes, described, described)
 

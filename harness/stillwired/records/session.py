@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stillwired.errors import ClaimError, MismatchError, MissingComponentError
+from stillwired.errors import (
+    ClaimError,
+    MismatchError,
+    MissingComponentError,
+    UnsuitableTaskError,
+)
 from stillwired.options import RunOptions, check_layers, model_ids
 from stillwired.records.record import RunFacts
 from stillwired.records.run import RunFolder
@@ -117,6 +122,8 @@ def obstacle_of(error: BaseException) -> Obstacle | None:
         return Obstacle("instrument", "repeated another way", message)
     if isinstance(error, MissingComponentError):
         return Obstacle("ability", "parts of the model", message)
+    if isinstance(error, UnsuitableTaskError):
+        return Obstacle("ability", "the task", message)
     return None
 
 
@@ -208,6 +215,18 @@ class Run:
     def note_corpus(self, facts: Mapping[str, Any]) -> None:
         """Put the text that was measured on into the record: its name, digest and sizes."""
         self.folder.note("corpus", "corpus", dict(facts))
+
+    def note_tasks(self, facts: Mapping[str, Any]) -> None:
+        """Put the in-context tasks that were measured on into the record: digests by name."""
+        self.folder.note("tasks", "tasks", dict(facts))
+
+    def note_figure(self, name: str, data: Mapping[str, Any]) -> None:
+        """Put into the record what a picture is drawn from and no outcome holds."""
+        self.folder.note("figure", name, dict(data))
+
+    def note_cells(self, label: str, cells: int, full: int) -> None:
+        """Put what a kind of sweep cost, and what full forwards would have, into the times."""
+        self.folder.note("cells", label, [cells, full])
 
     def note_time(self, label: str, seconds: float) -> None:
         """Put the time that a step took into the record's times."""

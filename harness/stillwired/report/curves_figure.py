@@ -11,9 +11,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 from stillwired.report.curves import Curve, Curves, Point, Published
+from stillwired.report.drawing import readable, shortened
 from stillwired.report.text import count
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _drawn(ours: Curves, theirs: Published, heading: Heading) -> str:
     title = f"Future Lens, N = {ours.ahead}: how often a reader of one state foresees {target}"
     drawing.text(_LEFT, 0.945, title, fontsize=13, fontweight="bold", color=_INK)
     sides = [
-        (_LEFT, ours, _shortened(heading.name, 44), f"profile {heading.profile}, {_rows(ours)}")
+        (_LEFT, ours, shortened(heading.name, 44), f"profile {heading.profile}, {_rows(ours)}")
     ]
     if beside is not None:
         sides.append((_RIGHT, beside, theirs.model, "as published, prompts trained for N = 1"))
@@ -185,7 +185,7 @@ def _drawn(ours: Curves, theirs: Published, heading: Heading) -> str:
     written = io.BytesIO()
     metadata = {"Date": None, "Creator": "stillwired", "Title": title}
     drawing.savefig(written, format="svg", metadata=metadata)
-    return _readable(written.getvalue().decode("utf-8"), described(ours, theirs, heading))
+    return readable(written.getvalue().decode("utf-8"), described(ours, theirs, heading))
 
 
 def _notes(ahead: int, published: bool) -> tuple[str, str]:
@@ -249,7 +249,7 @@ def _legend(axes: Axes, panel: Curves, looks: dict[str, _Look], top: float) -> N
         axes.plot([1.025, 1.05], [end, height], color=look.colour, lw=0.7, clip_on=False)
         key = {**_line(curve, look), **_mark(look, 5.2), "clip_on": False}
         axes.plot([1.055, 1.095, 1.135], [height] * 3, **key, markevery=[1])
-        label = _shortened(look.label, _LONGEST)
+        label = shortened(look.label, _LONGEST)
         axes.text(1.155, height, label, fontsize=_TEXT, color=_INK, va="center_baseline")
 
 
@@ -323,19 +323,6 @@ def _called(curve: Curve) -> str:
 def _at(point: Point) -> str:
     value = f"{point.value:.3f}"
     return value if point.depth is None else f"{value} at {point.depth:.2f}"
-
-
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1].rstrip(' ,')}…"
-
-
-def _readable(svg: str, description: str) -> str:
-    """Tell screen readers that the drawing is one picture, and what it shows; let it shrink."""
-    head, tag, rest = svg.partition("</title>")
-    about = 'role="img" aria-labelledby="title desc" style="max-width: 100%; height: auto"'
-    head = head.replace("<svg ", f"<svg {about} ", 1)
-    head = head.replace("<title>", '<title id="title">', 1)
-    return f'{head}{tag}\n <desc id="desc">{escape(description)}</desc>{rest}'
 
 
 def _mean(values: Sequence[float]) -> float:

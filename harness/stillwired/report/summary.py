@@ -82,6 +82,8 @@ def summary(
             width=page.width,
         )
     )
+    if finished.sweeps and page.quiet == 0:
+        lines += page.plain(fold(_sweeps(finished.sweeps), page.width, indent=9))
     if drawn is not None and page.quiet < 2:
         lines += _curves(drawn, page)
     if finished.gate is not None and page.quiet < 2:
@@ -89,6 +91,12 @@ def summary(
         for text in finished.gate.lines:
             lines += page.plain(wrap(text, page.width, 0), style)
     return lines
+
+
+def _sweeps(sweeps: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Say how much less was computed than one full forward a row would have."""
+    found = [f"{label} 1/{full / cells:.0f}" for label, (cells, full) in sweeps.items()]
+    return [f"sweeps:  cells, of those of full forwards: {found[0]}", *found[1:]]
 
 
 def _curves(drawn: Drawn, page: Page) -> list[Line]:

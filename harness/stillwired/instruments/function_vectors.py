@@ -1,0 +1,335 @@
+"""Function vectors: which heads carry tasks, and the vectors that their mean outputs add up to.
+
+Todd et al. 2024, Section 2. Heads are ranked by their indirect effect, averaged over the tasks
+that the model can do in context; a task's vector is what the first few of them write into the
+residual stream, on average over clean prompts of that task. Ranking, number of heads and depth of
+insertion are decided on rows that are not judged. How vectors are judged is
+`stillwired.instruments.vector_outcomes`'s matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stillwired.errors import UnsuitableTaskError
+from stillwired.instruments.depths import Depth
+from stillwired.instruments.head_effects import (
+    CleanMeans,
+    clean_means,
+    head_effects,
+    heads_of,
+    others_of,
+    ranked,
+    written,
+)
+from stillwired.instruments.interventions import Answers, Head, Insert, Intervention, answers
+from stillwired.instruments.task_readings import TaskReadings
+from stillwired.outcomes import Outcome
+
+Arrays = dict[str, NDArray[Any]]
+
+ABLE = 0.30
+"""Share of right answers from which the model can do a task in context."""
+
+SHARES = (0.01, 0.02, 0.04, 0.08)
+"""Numbers of heads that are tried, as shares of all heads. The paper's ten of GPT-J's 448 heads
+are 0.022, its hundred of Llama-2-70B's 5,120 are 0.020."""
+
+VECTORS = ("own", "another task's", "layer average", "random")
+
+
+class TaskVectors:
+    """Heads and vectors of one checkpoint.
+
+    Args:
+        readings: Questions, cache and randomness.
+    """
+
+    def __init__(self, readings: TaskReadings) -> None:
+        self.readings = readings
+        self._means: dict[tuple[str, str], CleanMeans] = {}
+        self._written: dict[tuple[str, str], Tensor] = {}
+
+    # What the model can do
+
+    def ability(self, name: str) -> Outcome:
+        """Whether clean questions are answered rightly, on rows that are not judged."""
+        questions = self.readings.questions(name, "fit", "clean")
+        if not questions:
+            raise UnsuitableTaskError(
+                f"No question about {name} can be asked: the tokenizer of "
+                f"{self.readings.checkpoint.name} joins every answer to its prompt."
+            )
+        return Outcome(
+            name=f"right in context, {name}",
+            examples=[q.example for q in questions],  # type: ignore[arg-type]
+            clusters=[q.cluster for q in questions],  # type: ignore[arg-type]
+            scores=self.means(name).hits.astype(float),
+            factors={"task": name},
+        )
+
+    def can_do(self, name: str) -> bool:
+        """Whether the share of right answers is large enough for the task's heads to count."""
+        return bool(self.means(name).hits.mean() >= ABLE)
+
+    # Means and effects
+
+    def means(self, name: str, form: str = "") -> CleanMeans:
+        """What clean questions of a task leave at their last token.
+
+        Args:
+            name: The task.
+            form: How examples are written; empty for the first format.
+
+        Raises:
+            MissingComponentError: If the model has no attention heads.
+        """
+        form = form or self.readings.sizes.forms[0]
+        if (name, form) not in self._means:
+
+            def build() -> Arrays:
+                about = f"reading clean prompts of {name}, written as {form}"
+                self.readings.say(about)
+                questions = self.readings.questions(name, "fit", "clean", form)
+                progress = self.readings.tenths(about)
+                found = clean_means(self.readings.engine(), questions, progress)
+                return {
+                    "heads": found.heads.numpy(),
+                    "residual": found.residual.numpy(),
+                    "hits": found.hits,
+                    "averaged": np.array(found.averaged),
+                }
+
+            kept = self._cached("clean means", (name,), {"written": form}, build)
+            self._means[name, form] = CleanMeans(
+                torch.from_numpy(np.array(kept["heads"])),
+                torch.from_numpy(np.array(kept["residual"])),
+                kept["hits"],
+                int(kept["averaged"]),
+            )
+        return self._means[name, form]
+
+    def effects(self, name: str) -> NDArray[np.float64]:
+        """Indirect effect of every head [questions, layers, heads].
+
+        Raises:
+            UnsuitableTaskError: If the task's labels cannot be shuffled.
+        """
+
+        def build() -> Arrays:
+            about = f"trying every head on {name}"
+            self.readings.say(about)
+            questions = self.readings.questions(name, "choose", "shuffled")
+            progress = self.readings.tenths(about)
+            means = self.means(name)
+            effects, found = head_effects(self.readings.cone, questions, means, progress)
+            return {"effects": effects, "cells": np.array([found.cells, found.full_cells])}
+
+        kept = self._cached("head effects", (name,), {}, build)
+        self.readings.count_cells("head sweep", name, kept["cells"])
+        return kept["effects"]
+
+    @cached_property
+    def carriers(self) -> tuple[str, ...]:
+        """Tasks whose effects are averaged: those that the model can do, shuffled labels and all.
+
+        Raises:
+            UnsuitableTaskError: If there is none.
+        """
+        found = tuple(n for n in self.readings.tasks if self._can_carry(n) and self.can_do(n))
+        if not found:
+            raise UnsuitableTaskError(
+                f"{self.readings.checkpoint.name} does none of the tasks in context, so no head "
+                f"can be found that carries them: {', '.join(self.readings.tasks)}."
+            )
+        return found
+
+    @cached_property
+    def all_heads(self) -> frozenset[Head]:
+        """The heads of the model."""
+
+        def build() -> Arrays:
+            return {"heads": np.array(heads_of(self.readings.engine().anatomy))}
+
+        kept = self._cached("heads of the model", (), {}, build)
+        return frozenset((int(layer), int(which)) for layer, which in kept["heads"])
+
+    def _can_carry(self, name: str) -> bool:
+        """Whether the questions that heads are chosen by can be asked."""
+        try:
+            for kind in ("shuffled", "zero-shot"):
+                self.readings.questions(name, "choose", kind)
+        except UnsuitableTaskError:
+            return False
+        return True
+
+    def mean_effects(self, without: str | None = None) -> NDArray[np.float64]:
+        """Average effects over questions, then over tasks [layers, heads].
+
+        Args:
+            without: A task that is left out.
+
+        Raises:
+            UnsuitableTaskError: If no task is left.
+        """
+        names = [name for name in self.carriers if name != without]
+        if not names:
+            raise UnsuitableTaskError(
+                f"{self.readings.checkpoint.name} does no task but {without} in context, so no "
+                "heads can be found without it."
+            )
+        found: NDArray[np.float64] = np.mean([self.effects(n).mean(0) for n in names], axis=0)
+        return found
+
+    # What is chosen
+
+    @cached_property
+    def count(self) -> int:
+        """How many heads make a vector: the number whose vectors do most on the choose split.
+
+        For each number, vectors of all carriers are inserted at every depth into zero-shot
+        questions; each task counts with its best depth. Fewer heads win a tie.
+        """
+
+        def build() -> Arrays:
+            counts = self.counts
+            gains = np.zeros((len(self.carriers), len(counts), len(self.readings.depths)))
+            for number, name in enumerate(self.carriers):
+                questions = self.readings.questions(name, "choose", "zero-shot")
+                tried: list[Intervention] = [None]
+                for count in counts:
+                    vector = self.vector(name, heads=self.heads(count))
+                    tried += [Insert(depth.block, vector) for depth in self.readings.depths]
+                self.readings.say(f"choosing the number of heads: {name}")
+                mean = answers(self.readings.cone, questions, tried).probabilities.mean(0)
+                gains[number] = (mean[1:] - mean[0]).reshape(len(counts), -1)
+            return {"gains": gains}
+
+        kept = self._cached("number of heads", tuple(self.readings.tasks), {}, build)
+        best = kept["gains"].max(2).mean(0)
+        return self.counts[int(best.argmax())]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Numbers of heads that are tried, rising."""
+        total = len(self.all_heads)
+        return tuple(sorted({max(1, round(share * total)) for share in SHARES}))
+
+    def heads(self, count: int | None = None, without: str | None = None) -> tuple[Head, ...]:
+        """Return the heads that carry tasks, the strongest first.
+
+        Args:
+            count: How many; None for the chosen number.
+            without: A task whose effects do not count.
+        """
+        # Layers without attention have zeros for the heads that they lack.
+        found = [head for head in ranked(self.mean_effects(without)) if head in self.all_heads]
+        return tuple(found[: count or self.count])
+
+    def vector(self, name: str, form: str = "", heads: Sequence[Head] | None = None) -> Tensor:
+        """Return the function vector of a task [width].
+
+        Args:
+            name: The task.
+            form: How the clean prompts are written; empty for the first format.
+            heads: Heads whose outputs are summed; None for the chosen ones.
+        """
+        form = form or self.readings.sizes.forms[0]
+        if (name, form) not in self._written:
+            self._written[name, form] = written(self.readings.engine(), self.means(name, form))
+        chosen = torch.tensor(list(self.heads() if heads is None else heads))
+        return self._written[name, form][chosen[:, 0], chosen[:, 1]].sum(0)
+
+    def other(self, name: str) -> str:
+        """Return the task whose vector stands against a task's own: the next one in the list.
+
+        Tasks that nothing can be asked about are passed over.
+
+        Raises:
+            UnsuitableTaskError: If there is no other task.
+        """
+        names = list(self.readings.tasks)
+        start = names.index(name) + 1
+        for other in (*names[start:], *names[: start - 1]):
+            with contextlib.suppress(UnsuitableTaskError):
+                if self.readings.questions(other, "fit", "clean"):
+                    return other
+        raise UnsuitableTaskError(
+            f"There is no task beside {name} whose vector could stand against its own. Judge "
+            "several tasks together."
+        )
+
+    def inserted(self, name: str, vector: str, depth: Depth) -> Insert:
+        """Return the intervention that inserts a vector at a depth.
+
+        Args:
+            name: The task.
+            vector: One of :data:`VECTORS`: the task's own, that of the next task in the list,
+                the mean output of the block itself, or a random one of the own one's length.
+            depth: Where.
+        """
+        if vector == "own":
+            return Insert(depth.block, self.vector(name))
+        if vector == "another task's":
+            return Insert(depth.block, self.vector(self.other(name)))
+        if vector == "layer average":
+            return Insert(depth.block, self.means(name).residual[depth.block])
+        own = self.vector(name)
+        drawn = self.readings.rng(name, "random vector").normal(size=len(own))
+        random = torch.from_numpy(drawn).float()
+        return Insert(depth.block, random * own.norm() / random.norm())
+
+    def depth(self, name: str, vector: str = "own") -> Depth:
+        """Return the depth at which a vector does most on the choose split.
+
+        What counts is the mean probability of the right answer to zero-shot questions.
+
+        Args:
+            name: The task.
+            vector: As in `inserted`.
+        """
+        curve = self.choice(name)[VECTORS.index(vector)]
+        return self.readings.depths[int(curve.argmax())]
+
+    def choice(self, name: str) -> NDArray[np.float64]:
+        """Mean probability of the right answer on the choose split [vectors, depths]."""
+
+        def build() -> Arrays:
+            self.readings.say(f"choosing where to insert the vectors of {name}")
+            questions = self.readings.questions(name, "choose", "zero-shot")
+            tried = [
+                self.inserted(name, vector, depth)
+                for vector in VECTORS
+                for depth in self.readings.depths
+            ]
+            found: Answers = answers(self.readings.cone, questions, tried)
+            return {"mean": found.probabilities.mean(0).reshape(len(VECTORS), -1)}
+
+        kept = self._cached(
+            "depths of insertion", tuple(self.readings.tasks), {"task": name}, build
+        )
+        return kept["mean"]
+
+    def random_heads(self, name: str, draw: int, heads: Sequence[Head]) -> tuple[Head, ...]:
+        """Draw other heads of the same layers; see `others_of`.
+
+        Args:
+            name: The task, for the randomness.
+            draw: Which draw.
+            heads: The heads that are not drawn.
+        """
+        count = self.mean_effects().shape[1]
+        return others_of(heads, count, self.readings.rng(name, f"random heads {draw}"))
+
+    def _cached(
+        self, what: str, tasks: tuple[str, ...], given: dict[str, Any], build: Any
+    ) -> Arrays:
+        return self.readings.cached(what, tasks, given, build, __name__)

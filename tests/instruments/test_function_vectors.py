@@ -208,7 +208,8 @@ def test_only_heads_that_exist_are_chosen(tmp_path):
     for number, head in enumerate(real, 1):
         effects[(slice(None), *head)] = -0.1 * number
     vectors = Made(made_readings(tmp_path, FIVE, checkpoint), effects=dict.fromkeys(FIVE, effects))
-    assert vectors.heads(len(real)) == real
+    assert vectors.heads(len(real)) == vectors.heads(100) == real
+    assert vectors.all_heads == frozenset(real)
 
 
 # How many heads
@@ -282,6 +283,20 @@ def test_a_vector_is_the_sum_of_what_its_heads_write(tmp_path):
 def test_the_other_task_is_the_next_in_the_list(tmp_path):
     vectors = made(tmp_path, {**dict.fromkeys(FIVE, 0.0), "alpha": 1.0})
     assert [vectors.other(name) for name in FIVE] == ["beta", "few", "gamma", "delta", "alpha"]
+
+
+def test_tasks_that_cannot_be_asked_are_passed_over(tmp_path, monkeypatch):
+    tasks = {"alpha": FIVE["alpha"], "week": WEEK, "gamma": FIVE["gamma"], "beta": FIVE["beta"]}
+    vectors = made(tmp_path, tasks=tasks, sizes=replace(SIZES, shots=5))
+    assert [vectors.other(name) for name in tasks] == ["gamma", "gamma", "beta", "alpha"]
+    # As when every answer joins its prompt.
+    sound = vectors.readings.questions
+
+    def questions(name, part, kind, form=""):
+        return [] if name == "beta" else sound(name, part, kind, form)
+
+    monkeypatch.setattr(vectors.readings, "questions", questions)
+    assert [vectors.other(name) for name in tasks] == ["gamma", "gamma", "alpha", "alpha"]
 
 
 def test_a_single_task_has_no_other(tmp_path):

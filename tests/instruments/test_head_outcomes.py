@@ -148,8 +148,15 @@ def test_heads_are_ranked_by_the_rows_that_are_asked_for_alone(tmp_path):
 def test_by_chance_as_much_lies_early_as_there_are_layers(tmp_path):
     for layers, expected in ((8, 5 / 8), (12, 8 / 12), (3, 2 / 3), (1, 1.0), (28, 19 / 28)):
         effects = dict.fromkeys(TWO, np.ones((1, layers, 2)))
-        found = HeadOutcomes(made(tmp_path, effects), "alpha")
-        assert found.early_by_chance == pytest.approx(expected)
+        vectors = made(tmp_path, effects)
+        vectors.all_heads = frozenset(np.ndindex(layers, 2))
+        assert HeadOutcomes(vectors, "alpha").early_by_chance == pytest.approx(expected)
+
+
+def test_by_chance_only_layers_with_heads_count(tmp_path):
+    vectors = made(tmp_path)
+    vectors.all_heads = frozenset((layer, number) for layer in (1, 3, 5) for number in range(HEADS))
+    assert HeadOutcomes(vectors, "alpha").early_by_chance == pytest.approx(2 / 3)
 
 
 # What they copy

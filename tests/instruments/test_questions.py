@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.task_prompts import FORMATS
 from stillwired.data.tasks import Row, Task, split
-from stillwired.errors import StillwiredError, UnsuitableTaskError, UsageError
+from stillwired.errors import UnsuitableTaskError, UsageError
 from stillwired.instruments.questions import Drawn, ask, ask_in_frame, digest_of, draw
 
 WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ha") for b in ("n", "r", "s", "t", "l")]
@@ -267,9 +267,9 @@ def test_shots_are_fit_rows_and_never_the_query_or_its_reverse():
 def test_more_shots_than_rows_are_refused():
     fit = len(split(BOTH_WAYS, 0)["fit"])
     told = rf"made has {fit - 2} rows to show beside .*{fit - 1} sho"
-    with pytest.raises(StillwiredError, match=told):
+    with pytest.raises(UnsuitableTaskError, match=told):
         drawn_of(BOTH_WAYS, "fit", shots=fit - 1)
-    with pytest.raises(StillwiredError, match=f"made has {fit} rows to show"):
+    with pytest.raises(UnsuitableTaskError, match=f"made has {fit} rows to show"):
         drawn_of(BOTH_WAYS, "judge", shots=fit + 1)
 
 

@@ -128,9 +128,10 @@ def test_the_likeness_is_inserted_where_the_vector_was_and_kept(vectors, monkeyp
         return Rebuilt(likeness, 0.25, 0.75)
 
     monkeypatch.setattr(module, "rebuilt", rebuild)
+    monkeypatch.setattr(vectors, "depth", lambda name: vectors.readings.depths[5])
     meaning, questions = VectorMeaning(vectors, "gamma"), judged(vectors, "gamma")
     outcome = meaning.with_rebuilt()
-    put = Insert(vectors.depth("gamma").block, likeness)
+    put = Insert(5, likeness)
     expected = answering(None, questions, [put]).hits[:, 0]
     assert outcome.scores.tolist() == expected.tolist()
     assert about(outcome, questions)

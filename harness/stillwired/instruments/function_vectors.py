@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stillwired.errors import UnsuitableTaskError
+from stillwired.errors import UnsuitableTaskError, UsageError
 from stillwired.instruments.depths import Depth
 from stillwired.instruments.head_effects import (
     CleanMeans,
@@ -57,6 +57,7 @@ class TaskVectors:
         self.readings = readings
         self._means: dict[tuple[str, str], CleanMeans] = {}
         self._written: dict[tuple[str, str], Tensor] = {}
+        self._effects: dict[str, NDArray[np.float64]] = {}
 
     # What the model can do
 
@@ -123,6 +124,8 @@ class TaskVectors:
         Raises:
             UnsuitableTaskError: If the task's labels cannot be shuffled.
         """
+        if name in self._effects:
+            return self._effects[name]
 
         def build() -> Arrays:
             about = f"trying every head on {name}"
@@ -135,7 +138,8 @@ class TaskVectors:
 
         kept = self._cached("head effects", (name,), {}, build)
         self.readings.count_cells("head sweep", name, kept["cells"])
-        return kept["effects"]
+        self._effects[name] = kept["effects"]
+        return self._effects[name]
 
     @cached_property
     def carriers(self) -> tuple[str, ...]:
@@ -275,7 +279,12 @@ class TaskVectors:
             vector: One of :data:`VECTORS`: the task's own, that of the next task in the list,
                 the mean output of the block itself, or a random one of the own one's length.
             depth: Where.
+
+        Raises:
+            UsageError: If there is no such vector.
         """
+        if vector not in VECTORS:
+            raise UsageError(f"There is no {vector!r} vector. Choose one of: {', '.join(VECTORS)}.")
         if vector == "own":
             return Insert(depth.block, self.vector(name))
         if vector == "another task's":

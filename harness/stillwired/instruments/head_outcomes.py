@@ -104,7 +104,8 @@ class HeadOutcomes:
         """
         names = [self.vectors.carriers[int(row)] for row in rows]
         mean = np.mean([self.vectors.effects(name).mean(0) for name in names], axis=0)
-        top = ranked(mean)[: self.vectors.count]
+        found = [head for head in ranked(mean) if head in self.vectors.all_heads]
+        top = found[: self.vectors.count]
         effects = np.array([mean[head] for head in top])
         early = np.array([layer + 0.5 < EARLY * len(mean) for layer, _ in top])
         return float(effects[early].sum() / effects.sum())
@@ -113,7 +114,8 @@ class HeadOutcomes:
     def early_by_chance(self) -> float:
         """Share of all heads that lie in the first two thirds of the layers."""
         layers = len(self.vectors.mean_effects())
-        return float(np.mean([layer + 0.5 < EARLY * layers for layer in range(layers)]))
+        early = [layer + 0.5 < EARLY * layers for layer, _ in self.vectors.all_heads]
+        return float(np.mean(early))
 
     def induction(self, heads: str) -> Outcome:
         """Prefix-matching score on random tokens that are shown twice.

@@ -76,6 +76,7 @@ class TaskReadings:
         self._store, self._seed = store, seed
         self._parts: dict[str, Parts] = {}
         self._cells: dict[tuple[str, str], NDArray[np.int64]] = {}
+        self._questions: dict[tuple[str, str, str, str], list[Question]] = {}
 
     def again(self, restart: int = 0, damage: str = "") -> TaskReadings:
         """Return the same readings with another draw of fits, or under a mutant's name."""
@@ -166,7 +167,10 @@ class TaskReadings:
             ("judge", "zero-shot"): sizes.judged,
             ("judge", "shuffled"): sizes.judged_shuffled,
         }.get((part, kind), sizes.clean if form == sizes.forms[0] else sizes.clean_elsewhere)
-        return self._asked(name, part, kind, form, count)
+        key = name, part, kind, form
+        if key not in self._questions:
+            self._questions[key] = self._asked(name, part, kind, form, count)
+        return self._questions[key]
 
     def in_text(self, name: str, frame: str, before: str = "") -> list[Question]:
         """Return judged questions in natural text.

@@ -162,6 +162,10 @@ class VectorOutcomes:
         def read(name: str) -> Outcome:
             tried = self._transfer(name, form)
             wanted = [other for other in self.readings.sizes.forms if other != form]
+            if vector == "own" and not wanted:
+                raise UnsuitableTaskError(
+                    "Vectors are extracted from one format only, so that none can be transferred."
+                )
             if vector == "own":
                 scores = np.mean([_known(tried.hits, other) for other in wanted], axis=0)
             else:

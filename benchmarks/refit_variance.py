@@ -32,7 +32,6 @@ from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.checkpoints.prepare import prepare
 from stillwired.data.corpus import load_corpus
 from stillwired.data.task_sizes import SIZES
-from stillwired.data.tasks import load_tasks
 from stillwired.engine.engine import Engine
 from stillwired.instruments.function_vectors import TaskVectors
 from stillwired.instruments.future_lens import FutureLens
@@ -43,13 +42,13 @@ from stillwired.instruments.text import TextReadings
 from stillwired.judge import Claim
 from stillwired.judge.contrasts import parts_of
 from stillwired.profiles import QUICK
-from stillwired.settings import DEFAULT_MODEL
+from stillwired.settings import DEFAULT_MODEL, Settings
 from stillwired.store.cache import Store
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fixtures.function_vectors import FunctionVectors  # noqa: E402 - found by the line above
+from fixtures.function_vectors import FunctionVectors, tasks_of  # noqa: E402 - found by the line above
 
 Cell = tuple[Claim, Any, dict[str, Any]]
 
@@ -142,8 +141,7 @@ class FunctionVectorsAgain:
     """Heads and vectors that are found again."""
 
     def __init__(self, checkpoint: Checkpoint, engine: Engine, store: Store) -> None:
-        sizes, tasks = SIZES["quick"], load_tasks()
-        chosen = {name: tasks[name] for name in sizes.tasks}
+        sizes, chosen = SIZES["quick"], tasks_of(Settings())
         self.readings = TaskReadings(checkpoint, lambda: engine, chosen, sizes, store, say=print)
 
     def cells(self) -> Iterator[Cell]:

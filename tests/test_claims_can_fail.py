@@ -15,13 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.function_vectors import FunctionVectors
+from fixtures.function_vectors import FunctionVectors, tasks_of
 from fixtures.text import evidence_about
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.checkpoints.prepare import prepare
 from stillwired.data.corpus import load_corpus
 from stillwired.data.task_sizes import SIZES
-from stillwired.data.tasks import load_tasks
 from stillwired.engine.engine import Engine
 from stillwired.instruments.function_vectors import TaskVectors
 from stillwired.instruments.future_lens import FutureLens
@@ -35,7 +34,7 @@ from stillwired.mutants.readers import LENSES, PROMPTS, damaged_lens
 from stillwired.mutants.readings import damaged
 from stillwired.mutants.vectors import HEADS, OUTCOMES, VECTORS, damaged_vectors
 from stillwired.profiles import QUICK
-from stillwired.settings import DEFAULT_MODEL
+from stillwired.settings import DEFAULT_MODEL, Settings
 from stillwired.store.cache import Store
 
 ROOT = Path(__file__).parent.parent
@@ -97,8 +96,7 @@ def sound(model):
 def sound_vectors(model):
     """Undamaged function vectors."""
     checkpoint, engine, store = model
-    sizes, tasks = SIZES["quick"], load_tasks()
-    chosen = {name: tasks[name] for name in sizes.tasks}
+    sizes, chosen = SIZES["quick"], tasks_of(Settings())
     return TaskVectors(TaskReadings(checkpoint, engine, chosen, sizes, store))
 
 

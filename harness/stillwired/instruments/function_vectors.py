@@ -31,6 +31,7 @@ from stillwired.instruments.head_effects import (
     written,
 )
 from stillwired.instruments.interventions import Answers, Head, Insert, Intervention, answers
+from stillwired.instruments.questions import scored
 from stillwired.instruments.task_readings import TaskReadings
 from stillwired.outcomes import Outcome
 
@@ -42,6 +43,9 @@ ABLE = 0.30
 SHARES = (0.01, 0.02, 0.04, 0.08)
 """Numbers of heads that are tried, as shares of all heads. The paper's ten of GPT-J's 448 heads
 are 0.022, its hundred of Llama-2-70B's 5,120 are 0.020."""
+
+DRAWS = 3
+"""Draws of random heads, averaged question by question."""
 
 VECTORS = ("own", "another task's", "layer average", "random")
 
@@ -69,13 +73,8 @@ class TaskVectors:
                 f"No question about {name} can be asked: the tokenizer of "
                 f"{self.readings.checkpoint.name} joins every answer to its prompt."
             )
-        return Outcome(
-            name=f"right in context, {name}",
-            examples=[q.example for q in questions],  # type: ignore[arg-type]
-            clusters=[q.cluster for q in questions],  # type: ignore[arg-type]
-            scores=self.means(name).hits.astype(float),
-            factors={"task": name},
-        )
+        hits = self.means(name).hits.astype(float)
+        return scored(f"right in context, {name}", questions, hits, task=name)
 
     def can_do(self, name: str) -> bool:
         """Whether the share of right answers is large enough for the task's heads to count."""
@@ -234,9 +233,13 @@ class TaskVectors:
             count: How many; None for the chosen number.
             without: A task whose effects do not count.
         """
+        return self.strongest(self.mean_effects(without), count or self.count)
+
+    def strongest(self, effects: NDArray[np.float64], count: int) -> tuple[Head, ...]:
+        """Return the heads with the largest effects [layers, heads], falling."""
         # Layers without attention have zeros for the heads that they lack.
-        found = [head for head in ranked(self.mean_effects(without)) if head in self.all_heads]
-        return tuple(found[: count or self.count])
+        found = [head for head in ranked(effects) if head in self.all_heads]
+        return tuple(found[:count])
 
     def vector(self, name: str, form: str = "", heads: Sequence[Head] | None = None) -> Tensor:
         """Return the function vector of a task [width].
@@ -291,10 +294,8 @@ class TaskVectors:
             return Insert(depth.block, self.vector(self.other(name)))
         if vector == "layer average":
             return Insert(depth.block, self.means(name).residual[depth.block])
-        own = self.vector(name)
-        drawn = self.readings.rng(name, "random vector").normal(size=len(own))
-        random = torch.from_numpy(drawn).float()
-        return Insert(depth.block, random * own.norm() / random.norm())
+        rng = self.readings.rng(name, "random vector")
+        return Insert(depth.block, as_long_as(self.vector(name), rng))
 
     def depth(self, name: str, vector: str = "own") -> Depth:
         """Return the depth at which a vector does most on the choose split.
@@ -342,3 +343,10 @@ class TaskVectors:
         self, what: str, tasks: tuple[str, ...], given: dict[str, Any], build: Any
     ) -> Arrays:
         return self.readings.cached(what, tasks, given, build, __name__)
+
+
+def as_long_as(vector: Tensor, rng: np.random.Generator) -> Tensor:
+    """Draw a random vector of a vector's length [width]."""
+    drawn = torch.from_numpy(rng.normal(size=len(vector))).float()
+    scaled: Tensor = drawn * vector.norm() / drawn.norm()
+    return scaled

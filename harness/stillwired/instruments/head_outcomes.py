@@ -12,18 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwired.instruments.function_vectors import TaskVectors
+from stillwired.instruments.function_vectors import DRAWS, TaskVectors
 from stillwired.instruments.head_attention import (
     attention_on_answers,
     attention_pattern,
     prefix_matching,
 )
-from stillwired.instruments.head_effects import ranked
 from stillwired.instruments.interventions import Head
+from stillwired.instruments.questions import scored
 from stillwired.outcomes import Outcome
-
-DRAWS = 3
-"""Draws of random heads, averaged."""
 
 EARLY = 2 / 3
 """Share of the layers in which heads that carry tasks are said to lie."""
@@ -72,12 +69,12 @@ class HeadOutcomes:
             }
 
         kept = self._cached("attention on answers", {"task": name}, build)
-        return Outcome(
-            name=f"{name}: attention on answers, {heads} heads",
-            examples=[q.example for q in questions],  # type: ignore[arg-type]
-            clusters=[q.cluster for q in questions],  # type: ignore[arg-type]
-            scores=kept[heads],
-            factors={"task": name, "heads": heads},
+        return scored(
+            f"{name}: attention on answers, {heads} heads",
+            questions,
+            kept[heads],
+            task=name,
+            heads=heads,
         )
 
     def pattern(self, heads: Sequence[Head]) -> tuple[list[str], NDArray[np.float64]]:
@@ -104,8 +101,7 @@ class HeadOutcomes:
         """
         names = [self.vectors.carriers[int(row)] for row in rows]
         mean = np.mean([self.vectors.effects(name).mean(0) for name in names], axis=0)
-        found = [head for head in ranked(mean) if head in self.vectors.all_heads]
-        top = found[: self.vectors.count]
+        top = self.vectors.strongest(mean, self.vectors.count)
         effects = np.array([mean[head] for head in top])
         early = np.array([layer + 0.5 < EARLY * len(mean) for layer, _ in top])
         return float(effects[early].sum() / effects.sum())

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwired.engine.cone import Cone
-from stillwired.engine.engine import Progress
 from stillwired.errors import UsageError
 from stillwired.instruments.prompt_readers import Prompt, read_prompt, swapped_rows
-from stillwired.instruments.survey import FURTHEST, Say
+from stillwired.instruments.survey import FURTHEST
+from stillwired.instruments.telling import tenths
 from stillwired.instruments.text import TextReadings, other_document
 
 STATES = ("own", "shuffled", "swapped", "none")
@@ -132,7 +132,7 @@ class PromptPasses:
                 self._states(split, asked, rows),
                 self.fed(split, asked)[rows, :furthest],
                 self.text.rows(split).targets[rows, nearest : furthest + 1],
-                _tenths(self.text.say, about),
+                tenths(self.text.say, about),
                 nearest,
             )
             return spoken.arrays()
@@ -178,16 +178,3 @@ class PromptPasses:
 def _length(states: NDArray[np.float32]) -> np.float32:
     """Mean Euclidean length of some states."""
     return np.float32(np.linalg.norm(np.asarray(states, np.float64), axis=1).mean())
-
-
-def _tenths(say: Say, about: str) -> Progress:
-    """Report every tenth of the work, once."""
-    told = 0
-
-    def report(done: int, total: int) -> None:
-        nonlocal told
-        if 10 * done // total > told:
-            told = 10 * done // total
-            say(f"{about}: {10 * told} %")
-
-    return report

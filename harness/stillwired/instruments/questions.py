@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.task_prompts import (
@@ -26,6 +27,7 @@ from stillwired.data.task_prompts import (
 )
 from stillwired.data.tasks import Row, Task
 from stillwired.errors import CorpusError, UnsuitableTaskError, UsageError
+from stillwired.outcomes import Factor, Outcome
 
 KINDS = ("clean", "shuffled", "zero-shot")
 
@@ -181,6 +183,22 @@ def ask_in_frame(
     return _written(
         checkpoint,
         [(one, before + in_frame(frame, one.query.input), " ", []) for one in drawn],
+    )
+
+
+def scored(
+    name: str,
+    questions: Sequence[Question],
+    scores: Sequence[float] | NDArray[np.float64],
+    **factors: Factor,
+) -> Outcome:
+    """Return the outcome of some questions, with their word pairs as clusters."""
+    return Outcome(
+        name=name,
+        examples=[question.example for question in questions],  # type: ignore[arg-type]
+        clusters=[question.cluster for question in questions],  # type: ignore[arg-type]
+        scores=scores,  # type: ignore[arg-type]
+        factors=factors,
     )
 
 

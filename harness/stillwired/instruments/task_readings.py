@@ -7,7 +7,6 @@ for every restart, which is how the variance of a refit is measured.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -24,6 +23,7 @@ from stillwired.engine.cone import Cone
 from stillwired.engine.engine import Engine, Progress
 from stillwired.errors import UnsuitableTaskError, UsageError
 from stillwired.instruments.depths import Depth, resolve_depths
+from stillwired.instruments.draws import generator
 from stillwired.instruments.questions import (
     Drawn,
     Parts,
@@ -34,6 +34,7 @@ from stillwired.instruments.questions import (
     draw,
 )
 from stillwired.instruments.survey import Say
+from stillwired.instruments.telling import tenths
 from stillwired.store.cache import Store
 from stillwired.store.code import code_digest
 
@@ -56,6 +57,7 @@ class TaskReadings:
         tasks: The same.
         sizes: The same.
         restart: The same.
+        seed: The same.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class TaskReadings:
         self.checkpoint, self.engine, self.sizes, self.say = checkpoint, engine, sizes, say
         self.tasks = dict(tasks)
         self.restart, self.damage = restart, damage
-        self._store, self._seed = store, seed
+        self._store, self.seed = store, seed
         self._parts: dict[str, Parts] = {}
         self._cells: dict[tuple[str, str], NDArray[np.int64]] = {}
         self._questions: dict[tuple[str, str, str, str], list[Question]] = {}
@@ -100,18 +102,13 @@ class TaskReadings:
             tasks,
             self.sizes,
             self._store,
-            self._seed,
+            self.seed,
             self.say,
             restart,
             damage,
         )
         made._parts = dict(parts)
         return made
-
-    @property
-    def seed(self) -> int:
-        """The suite's seed."""
-        return self._seed
 
     @cached_property
     def cone(self) -> Cone:
@@ -136,7 +133,7 @@ class TaskReadings:
     def parts(self, name: str) -> Parts:
         """Rows of a task by split."""
         if name not in self._parts:
-            self._parts[name] = split(self.task(name), self._seed)
+            self._parts[name] = split(self.task(name), self.seed)
         return self._parts[name]
 
     def questions(self, name: str, part: str, kind: str, form: str = "") -> list[Question]:
@@ -186,7 +183,7 @@ class TaskReadings:
 
     def rng(self, name: str, purpose: str) -> np.random.Generator:
         """Randomness of data and controls: never depends on the checkpoint."""
-        return _generator(self._seed, digest_of(self.task(name)), purpose)
+        return generator(self.seed, digest_of(self.task(name)), purpose)
 
     @cached_property
     def self_check(self) -> list[tuple[str, float, float]]:
@@ -228,7 +225,7 @@ class TaskReadings:
             "tasks": [[name, digest_of(self.task(name))] for name in tasks],
             "sizes": {k: v for k, v in asdict(self.sizes).items() if k not in ("tasks", "forms")},
             "form": self.sizes.forms[0],
-            "seed": self._seed,
+            "seed": self.seed,
             "restart": self.restart,
             "damage": self.damage,
             "what": what,
@@ -257,16 +254,8 @@ class TaskReadings:
         return found
 
     def tenths(self, about: str) -> Progress:
-        """Report every tenth of some work, once."""
-        told = 0
-
-        def report(done: int, total: int) -> None:
-            nonlocal told
-            if 10 * done // total > told:
-                told = 10 * done // total
-                self.say(f"{about}: {10 * told} %")
-
-        return report
+        """Report every tenth of some work; see `telling.tenths`."""
+        return tenths(self.say, about)
 
     def _asked(self, name: str, part: str, kind: str, form: str, count: int) -> list[Question]:
         task, drawn = self.task(name), self._drawn(name, part)
@@ -304,8 +293,3 @@ class TaskReadings:
         # A restart changes what is fitted and chosen, never what is judged.
         restart = 0 if part == "judge" else self.restart
         return lambda purpose: self.rng(name, f"{purpose}, restart {restart}")
-
-
-def _generator(*parts: object) -> np.random.Generator:
-    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))

@@ -8,7 +8,6 @@ draw: controls from the suite's seed and the text, fits from the checkpoint as w
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from stillwired.data.corpus import Corpus
 from stillwired.engine.engine import Engine
 from stillwired.errors import CorpusError, UsageError
 from stillwired.instruments.depths import Band, Depth
+from stillwired.instruments.draws import generator
 from stillwired.instruments.survey import Rows, Say, Survey, SurveyPlan
 from stillwired.outcomes import Factor, Outcome
 from stillwired.store.cache import Store
@@ -200,11 +200,11 @@ class TextReadings:
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Randomness of data and controls: never depends on the checkpoint."""
-        return _generator(self.plan.seed, self.corpus.digest, purpose)
+        return generator(self.plan.seed, self.corpus.digest, purpose)
 
     def fit_seed(self, purpose: str) -> int:
         """Seed of a fit: depends on the checkpoint too."""
-        rng = _generator(self.plan.seed, self.checkpoint.digest, self.corpus.digest, purpose)
+        rng = generator(self.plan.seed, self.checkpoint.digest, self.corpus.digest, purpose)
         return int(rng.integers(2**31))
 
     def cached(
@@ -292,8 +292,3 @@ def other_document(documents: NDArray[np.str_], rng: np.random.Generator) -> NDA
         "States cannot be shuffled across documents: one document holds about half of all rows. "
         "Use text from more documents."
     )
-
-
-def _generator(*parts: object) -> np.random.Generator:
-    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))

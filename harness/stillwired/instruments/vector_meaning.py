@@ -7,7 +7,6 @@ between words can do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +17,7 @@ from stillwired.data.composed_tasks import composition, split_lists
 from stillwired.errors import UnsuitableTaskError
 from stillwired.instruments.function_vectors import TaskVectors
 from stillwired.instruments.interventions import Insert, answers
-from stillwired.instruments.questions import Question
+from stillwired.instruments.questions import scored
 from stillwired.instruments.vocabulary_decoding import decoded, rebuilt
 from stillwired.instruments.word_offset import offset_guesses
 from stillwired.outcomes import Outcome
@@ -67,7 +66,7 @@ class VectorMeaning:
         tokens = set(self.decodes_to(of))
         questions = self.readings.questions(name, "judge", "zero-shot")
         scores = [float(question.answer in tokens) for question in questions]
-        return _outcome(name, f"among the {DECODED} tokens of {of}", questions, scores)
+        return scored(f"{name}: among the {DECODED} tokens of {of}", questions, scores, task=name)
 
     def with_rebuilt(self) -> Outcome:
         """Hits on zero-shot questions with a vector that was rebuilt from what the own decodes to.
@@ -92,11 +91,11 @@ class VectorMeaning:
             }
 
         kept = self._cached("rebuilt vector", {"task": name}, build)
-        return _outcome(
-            name,
-            "zero-shot, rebuilt vector",
+        return scored(
+            f"{name}: zero-shot, rebuilt vector",
             questions,
             kept["hits"],
+            task=name,
             divergence=float(kept["divergence"]),
             share=float(kept["share"]),
         )
@@ -120,7 +119,9 @@ class VectorMeaning:
 
         kept = self._cached("word offset", {"task": name, "space": space}, build)
         scores = kept["guesses"] == np.array([question.answer for question in questions])
-        return _outcome(name, f"constant offset, {space}", questions, scores.astype(float))
+        return scored(
+            f"{name}: constant offset, {space}", questions, scores.astype(float), task=name
+        )
 
     def _cached(self, what: str, given: dict[str, Any], build: Any) -> dict[str, NDArray[Any]]:
         tasks = tuple(self.readings.tasks)
@@ -216,19 +217,3 @@ class ComposedVectors:
         tasks = tuple(readings.tasks)
         given = {"heads": [list(head) for head in self.carriers.heads()]}
         return readings.cached("composed vectors", tasks, given, build, __name__)
-
-
-def _outcome(
-    name: str,
-    label: str,
-    questions: Sequence[Question],
-    scores: Sequence[float] | NDArray[np.float64],
-    **factors: float,
-) -> Outcome:
-    return Outcome(
-        name=f"{name}: {label}",
-        examples=[q.example for q in questions],  # type: ignore[arg-type]
-        clusters=[q.cluster for q in questions],  # type: ignore[arg-type]
-        scores=scores,  # type: ignore[arg-type]
-        factors={"task": name, **factors},
-    )

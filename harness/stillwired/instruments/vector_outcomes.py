@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from stillwired.data.task_prompts import frames
 from stillwired.errors import UnsuitableTaskError, UsageError
 from stillwired.instruments.depths import Band, Depth, resolve_depth
-from stillwired.instruments.function_vectors import VECTORS, TaskVectors
+from stillwired.instruments.function_vectors import DRAWS, VECTORS, TaskVectors
 from stillwired.instruments.head_effects import replacing
 from stillwired.instruments.interventions import Insert, Intervention, answers
-from stillwired.instruments.questions import Question
+from stillwired.instruments.questions import Question, scored
 from stillwired.outcomes import Factor, Outcome
 
 ALL_TASKS = "all tasks"
@@ -29,9 +29,6 @@ ALL_TASKS = "all tasks"
 
 EARLY = Band("early to middle", 0.2, 0.6)
 LATE = Band("late", 0.8, 1.0)
-
-DRAWS = 3
-"""Draws of random heads, averaged question by question."""
 
 LONG_BEFORE = (
     "The harbour was quiet that evening. Two fishermen were mending a net by the wall, and "
@@ -130,7 +127,7 @@ class VectorOutcomes:
         return self._each(read)
 
     def at_depth(self, asked: float) -> Outcome:
-        """Hits on zero-shot questions with the task's vector at one of `task_readings.DEPTHS`."""
+        """Hits on zero-shot questions with the task's vector at one of `task_sizes.DEPTHS`."""
         return self._at(resolve_depth(asked, self.readings.checkpoint.prepared.layers))
 
     def by_depth(self) -> dict[str, Outcome]:
@@ -253,13 +250,7 @@ class VectorOutcomes:
         scores: NDArray[np.float64],
         **factors: Factor,
     ) -> Outcome:
-        return Outcome(
-            name=f"{name}: {label}",
-            examples=[q.example for q in questions],  # type: ignore[arg-type]
-            clusters=[q.cluster for q in questions],  # type: ignore[arg-type]
-            scores=scores,
-            factors={"task": name, **factors},
-        )
+        return scored(f"{name}: {label}", questions, scores, task=name, **factors)
 
     def _transferred(self, name: str, form: str, of: str) -> Outcome:
         tried = self._transfer(name, form)

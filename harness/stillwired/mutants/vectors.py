@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stillwired.errors import UsageError
 from stillwired.instruments.depths import Depth
-from stillwired.instruments.function_vectors import TaskVectors
+from stillwired.instruments.function_vectors import TaskVectors, as_long_as
 from stillwired.instruments.head_effects import CleanMeans, others_of
 from stillwired.instruments.head_outcomes import HeadOutcomes
 from stillwired.instruments.interventions import Head
@@ -86,9 +85,7 @@ class RandomVectors(DamagedVectors):
     def vector(self, name: str, form: str = "", heads: Sequence[Head] | None = None) -> Tensor:
         """Draw a direction."""
         sound = self._sound.vector(name, form, heads)
-        drawn = torch.from_numpy(self.readings.rng(name, "damage").normal(size=len(sound))).float()
-        scaled: Tensor = drawn * sound.norm() / drawn.norm()
-        return scaled
+        return as_long_as(sound, self.readings.rng(name, "damage"))
 
 
 class LaidToTheLastLayer(DamagedVectors):

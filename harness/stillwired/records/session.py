@@ -145,6 +145,7 @@ class Run:
     _prepared: dict[str, Prepared] = field(default_factory=dict)
     _expected: Expectations | None = None
     _times: dict[str, float] = field(default_factory=dict)
+    _cells: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -226,7 +227,9 @@ class Run:
 
     def note_cells(self, label: str, cells: int, full: int) -> None:
         """Put what a kind of sweep cost, and what full forwards would have, into the times."""
-        self.folder.note("cells", label, [cells, full])
+        if self._cells.get(label) != (cells, full):
+            self._cells[label] = cells, full
+            self.folder.note("cells", label, [cells, full])
 
     def note_time(self, label: str, seconds: float) -> None:
         """Put the time that a step took into the record's times."""

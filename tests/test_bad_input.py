@@ -9,90 +9,42 @@ import contextlib
 import io
 import json
 import os
-import random
-import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from stillwired.checkpoints.spec import registered
 from stillwired.records.record import read_record
 from stillwired.store import wheels
 from stillwired.store.cache import Store
 from tests.checkpoints.conftest import make_tokenizer, write_gguf
+from tests.running import (
+    FAILED,
+    INTERRUPTED,
+    PASSED,
+    REFUSED,
+    Ran,
+    ended,
+    fill,
+    left_in,
+    mount,
+    run,
+    save_tiny,
+    small_disk,
+    start,
+    write_text,
+)
 
-ROOT = Path(__file__).parent.parent
-# Other plugins would only take their time to be imported.
-WITHOUT = ("cacheprovider", "benchmark", "hypothesispytest", "anyio")
-REFUSED, FAILED, INTERRUPTED, PASSED = 4, 1, 2, 0
 VERDICTS = ("HOLDS", "FAILS", "INCONCLUSIVE", "NOT APPLICABLE", "BROKEN")
 ONE_CLAIM = ("-k", "inputs_vanish")
-WORDS = [a + b + c for a in "bdklmnrst" for b in "aeiou" for c in "bdklmnrst"]
-
-
-# --- running the command ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a run said and with which exit code it ended."""
-
-    code: int
-    output: str
-
-    def says(self, *words: str) -> bool:
-        """Whether the output has the words, in this order."""
-        pattern = ".*".join(map(re.escape, words))
-        return re.search(pattern, self.output, re.DOTALL) is not None
-
-
-def start(
-    folder: Path, *arguments: object, record: str = "record.json", **environment: str
-) -> subprocess.Popen[str]:
-    """Start `pytest claims/` with a cache and a record of its own; later arguments win."""
-    # With one thread a run is not slowed down by what else this machine is doing.
-    given = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "pytest", "claims/", *(f"-pno:{name}" for name in WITHOUT)]
-    command += ["--claims-cache", folder / "cache", "--claims-record", folder / "out" / record]
-    kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "PYTEST_ADDOPTS")}
-    return subprocess.Popen(
-        [str(part) for part in (*command, *arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        env={**kept, **given, **environment},
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> Ran:
-    try:
-        output, _ = process.communicate(timeout=180)
-    finally:
-        process.kill()
-    return Ran(process.returncode, output)
-
-
-def run(folder: Path, *arguments: object, **environment: str) -> Ran:
-    return ended(start(folder, *arguments, **environment))
-
-
-def left_in(folder: Path) -> list[Path]:
-    """Files of records, of runs and of unfinished entries; none should outlive a run."""
-    files = [*folder.glob("out/**/*"), *folder.glob("cache/tmp/**/*")]
-    return [path for path in files if path.is_file() and path.name != "sweep.lock"]
 
 
 def check_refusal(ran: Ran, folder: Path, code: int, *words: str) -> None:
@@ -109,29 +61,8 @@ def check_refusal(ran: Ran, folder: Path, code: int, *words: str) -> None:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama that every claim can run on, with a tokenizer that starts each text."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=8,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        initializer_range=0.3,
-    )
-    folder = tmp_path_factory.mktemp("saved") / "tiny"
-    LlamaForCausalLM(config).save_pretrained(folder)
-    make_tokenizer(start="<start>").save_pretrained(folder)
-    return folder
-
-
-def write_text(path: Path, documents: int) -> Path:
-    draw = random.Random(0)
-    texts = [" ".join(draw.choices(WORDS, k=32)) for _ in range(documents)]
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return path
+    """A random Llama that every claim can run on."""
+    return save_tiny(tmp_path_factory.mktemp("saved") / "tiny")
 
 
 @pytest.fixture(scope="session")
@@ -345,17 +276,10 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def mount(*arguments: object) -> None:
-    if subprocess.run(["mount", *map(str, arguments)], capture_output=True).returncode:
-        pytest.skip("this user may not mount a disk")
-
-
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    (tmp_path / "small").mkdir()
-    mount("-t", "tmpfs", "-o", "size=48m", "tmpfs", tmp_path / "small")
-    yield tmp_path / "small"
-    subprocess.run(["umount", "-l", tmp_path / "small"], check=True)
+def small(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "48m") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize(
@@ -386,30 +310,23 @@ def wait_for_reading(process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.01)
 
 
-def fill(disk: Path) -> None:
-    """Take what is free, in small pieces, since a run that writes takes some as well."""
-    with (disk / "other").open("wb", buffering=0) as other, contextlib.suppress(OSError):
-        while True:
-            other.write(bytes(1 << 16))
-
-
 def test_a_disk_that_runs_full_is_told_and_one_that_is_full_beforehand(
-    tiny, enough_text, small_disk, tmp_path
+    tiny, enough_text, small, tmp_path
 ):
     shutil.copytree(tiny, tmp_path / "next")
     models = ("--claims-model", tiny, "--claims-model", tmp_path / "next")
-    process = start(small_disk, *models, "--claims-corpus", enough_text, *ONE_CLAIM)
-    wait_for_reading(process, small_disk)
-    fill(small_disk)
+    process = start(small, *models, "--claims-corpus", enough_text, *ONE_CLAIM)
+    wait_for_reading(process, small)
+    fill(small)
     ran = ended(process)
-    remedy = (str(small_disk), "Free some space", "--claims-cache")
+    remedy = (str(small), "Free some space", "--claims-cache")
     for words in (
         ("tiny] _", "CacheError: The disk of the cache ran full", *remedy),
         # Too little is free for the second checkpoint, and the text is not read for it.
         ("next] _", "CacheError: The cache entry survey needs about", *remedy),
         ("2 not judged, because of errors.",),
     ):
-        check_refusal(ran, small_disk, FAILED, *words)
+        check_refusal(ran, small, FAILED, *words)
 
 
 # --- interruptions and company --------------------------------------------------------------

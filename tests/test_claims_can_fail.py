@@ -30,9 +30,8 @@ from stillwired.instruments.task_readings import TaskReadings
 from stillwired.instruments.text import TextReadings
 from stillwired.judge import Evidence, Word
 from stillwired.judge.verdicts import judge_cell
-from stillwired.mutants.readers import LENSES, PROMPTS, damaged_lens
-from stillwired.mutants.readings import damaged
-from stillwired.mutants.vectors import HEADS, OUTCOMES, VECTORS, damaged_vectors
+from stillwired.mutants.catalogue import mutant_named
+from stillwired.mutants.damage import Damage, damage_of
 from stillwired.profiles import QUICK
 from stillwired.settings import DEFAULT_MODEL, Settings
 from stillwired.store.cache import Store
@@ -100,17 +99,11 @@ def sound_vectors(model):
     return TaskVectors(TaskReadings(checkpoint, engine, chosen, sizes, store))
 
 
-def readers_of(text, damage):
-    """Readers of damaged readings, or sound readings read by damaged prompts."""
-    if damage in (*PROMPTS, *LENSES):
-        return text, damaged_lens(FutureLens(text), damage)
-    text = damaged(text, damage)
-    return text, FutureLens(text)
-
-
-def judged(claim, function, text, lens):
+def judged(claim, function, text, damage):
     """Run a claim's test on some readings; judge its primary cell with all that stands beside."""
-    evidence, handed = evidence_about(text, LogitLens(text)), []
+    text = damage.text(text)
+    lens, logit_lens = damage.future_lens(FutureLens(text)), damage.logit_lens(LogitLens(text))
+    evidence, handed = evidence_about(text, logit_lens), []
 
     def judge_readers(*, ability=None, null=None, planted=None, beside=None, facts=None, **arms):
         shown = {**evidence.ability, **(ability or {})}
@@ -119,7 +112,7 @@ def judged(claim, function, text, lens):
 
     given = {
         "future_lens": lens,
-        "logit_lens": LogitLens(text),
+        "logit_lens": logit_lens,
         "judge_readers": judge_readers,
         **claim.primary,
     }
@@ -131,19 +124,9 @@ def judged(claim, function, text, lens):
     return judge_cell(replace(claim, applies=lasting), found, claim.primary)
 
 
-def vectors_of(sound, damage):
-    """Function vectors, damaged where the damage says so."""
-    if damage in VECTORS:
-        return FunctionVectors(damaged_vectors(sound, damage))
-    vectors = FunctionVectors(sound)
-    vectors.outcomes = OUTCOMES.get(damage, vectors.outcomes)
-    vectors.head_outcomes = HEADS.get(damage, vectors.head_outcomes)
-    return vectors
-
-
-def judged_vectors(claim, function, vectors):
+def judged_vectors(claim, function, sound, damage):
     """Run a claim's test on some vectors; judge its primary cell with its ability."""
-    handed = []
+    vectors, handed = FunctionVectors(damage.task_vectors(sound), damage=damage), []
 
     def judge_vectors(*, null=None, planted=None, beside=None, facts=None, **arms):
         ability = {needs.ability: vectors.ability[needs.ability] for needs in claim.applies}
@@ -156,15 +139,11 @@ def judged_vectors(claim, function, vectors):
 
 @pytest.mark.parametrize(("claim", "function"), list(can_fail()))
 def test_the_named_damage_makes_the_claim_fail(claim, function, request):
-    if "function_vectors" in inspect.signature(function).parameters:
-        sound = request.getfixturevalue("sound_vectors")
-        assert claim.mutant in (*VECTORS, *OUTCOMES, *HEADS)
-        whole = judged_vectors(claim, function, vectors_of(sound, ""))
-        broken = judged_vectors(claim, function, vectors_of(sound, claim.mutant))
-    else:
-        sound = request.getfixturevalue("sound")
-        whole = judged(claim, function, sound, FutureLens(sound))
-        broken = judged(claim, function, *readers_of(sound, claim.mutant))
+    of_vectors = "function_vectors" in inspect.signature(function).parameters
+    sound = request.getfixturevalue("sound_vectors" if of_vectors else "sound")
+    judge = judged_vectors if of_vectors else judged
+    whole = judge(claim, function, sound, Damage())
+    broken = judge(claim, function, sound, damage_of(mutant_named(claim.mutant)))
     assert broken.verdict is Word.FAILS, broken.reason
     if whole.verdict is Word.INCONCLUSIVE:
         return  # the damage has decided what was open

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -7,17 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwired.errors import UsageError
+from stillwired.mutants.catalogue import MUTANTS
 from stillwired.options import (
     NDIF,
     OPTIONS,
     Given,
     check_layers,
+    collect,
     depth_id,
     model_ids,
     parse,
     parse_layers,
 )
+from stillwired.redraws import Redraw
 from stillwired.settings import DEFAULT_MODEL, Settings
+from stillwired.shards import Shard
 
 
 def test_nothing_given_means_the_defaults():
@@ -53,6 +58,8 @@ def test_every_option_is_read(tmp_path):
             "strict": value(True),
             "expected": value("known.json"),
             "seed": value("7"),
+            "shard": value(" 2/4 "),
+            "device-map": value("balanced"),
         }
     )
     settings = options.settings
@@ -68,6 +75,8 @@ def test_every_option_is_read(tmp_path):
     assert settings.seed == 7
     assert options.record == tmp_path / "out" / "r.json"
     assert options.expected == tmp_path / "known.json"
+    assert options.shard == Shard(2, 4)
+    assert settings.device_map == "balanced"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +93,9 @@ def test_every_option_is_read(tmp_path):
         ("corpus", "nowhere", "no file or folder"),
         ("tasks", "nowhere", "no folder .*nowhere. Give a folder of .json files"),
         ("expected", "nowhere.json", "no file"),
+        ("shard", "5/4", "there is no shard 5/4"),
+        ("shard", "half", "'half' is no shard"),
+        ("baseline", "nowhere.json", "--claims-baseline: there is no file .*baseline accept"),
         ("record", "out.txt", "does not end in .json"),
         ("model", ["a", "a"], "a is given twice"),
         ("model", [" "], "is empty"),
@@ -103,6 +115,22 @@ def test_every_option_is_read(tmp_path):
 def test_what_cannot_be_honoured_is_refused(name, value, says, tmp_path):
     with pytest.raises(UsageError, match=says):
         parse({name: Given(value, tmp_path)})
+
+
+def test_a_baseline_is_compared_with_one_checkpoint_and_alone(tmp_path):
+    (tmp_path / "base.json").write_text("{}")
+
+    def given(**more):
+        values = {"baseline": "base.json", **more}
+        return parse({name: Given(value, tmp_path) for name, value in values.items()})
+
+    assert given(model=["a"]).baseline == tmp_path / "base.json"
+    assert parse({}).baseline is None
+    with pytest.raises(UsageError, match="--claims-model names 2"):
+        given(model=["a", "b"])
+    for name, value in (("expected", "base.json"), ("shard", "1/2"), ("mutants", True)):
+        with pytest.raises(UsageError, match=rf"--claims-baseline .*--claims-{name}\. \w"):
+            given(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -180,8 +208,140 @@ def test_help_shows_default_and_ini_key():
         assert option.flag.startswith("--claims-")
 
 
+def test_options_are_told_to_argparse_and_to_the_ini_file():
+    parser = argparse.ArgumentParser()
+    for option in OPTIONS:
+        parser.add_argument(option.flag, **option.keywords)
+    given = parser.parse_args(
+        ["--claims-model", "a", "--claims-model", "b", "--claims-seed", "3", "--claims-strict"]
+    )
+    assert (given.claims_model, given.claims_seed, given.claims_strict) == (["a", "b"], "3", True)
+    assert given.claims_device is None
+    types = {option.name: option.ini_type for option in OPTIONS}
+    assert (types["model"], types["seed"], types["strict"]) == ("args", "string", "bool")
+
+
+def test_what_was_typed_wins_over_the_ini_file_and_keeps_its_folder():
+    typed = {"claims_seed": "3", "claims_cache": "c", "claims_device": ""}
+    ini = {"claims_seed": "5", "claims_corpus": "text", "claims_model": [], "claims_strict": False}
+    ini["claims_remote_hosts"] = ["https://a"]
+    here, there = Path("/here"), Path("/there")
+    assert collect(typed.get, ini.get, here, there) == {
+        "seed": Given("3", here),
+        "cache": Given("c", here),
+        "corpus": Given("text", there),
+        "strict": Given(False, there),
+        "remote_hosts": Given(["https://a"], there),
+    }
+
+
 def test_paths_start_where_they_were_given(tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()
     assert parse({"cache": Given("c", inner)}).settings.cache == inner / "c"
     assert parse({"cache": Given("/c", inner)}).settings.cache == Path("/c")
+
+
+# Mutants
+
+
+def mutants(here=Path("/here"), **values):
+    return parse({name.replace("_", "-"): Given(value, here) for name, value in values.items()})
+
+
+def test_mutants_stand_behind_each_undamaged_checkpoint_in_a_profile_of_their_own():
+    options = mutants(mutants=True, model=["a", "x/b@main"])
+    assert options.mutants
+    models, tried = options.settings.models, [mutant.slug for mutant in MUTANTS]
+    assert models == (
+        "a",
+        *(f"a~{s}" for s in tried),
+        "x/b@main",
+        *(f"x/b@main~{s}" for s in tried),
+    )
+    assert options.settings.profile.name == "mutants"
+    assert mutants(mutants=True, profile="quick").settings.profile.name == "quick"
+    assert parse({}).mutants is False
+
+
+def test_some_mutants_may_be_named():
+    options = mutants(mutants_only="rounded-to-4-bits, patches forgotten ,")
+    assert options.mutants
+    behind = [f"{DEFAULT_MODEL}~{slug}" for slug in ("rounded-to-4-bits", "patches-forgotten")]
+    assert options.settings.models == (DEFAULT_MODEL, *behind)
+    with pytest.raises(UsageError, match="Did you mean rounded-to-4-bits"):
+        mutants(mutants_only="rounded-to-4-bit")
+
+
+def test_one_damaged_checkpoint_is_judged_like_any_other():
+    options = mutants(model=["a~Rounded to 4 bits"])
+    assert options.settings.models == ("a~rounded-to-4-bits",)
+    assert options.mutants is False
+    assert options.settings.profile.name == "quick"
+    with pytest.raises(UsageError, match="given twice"):
+        mutants(model=["a~rounded-to-4-bits", "a~rounded to 4 bits"])
+    with pytest.raises(UsageError, match="no mutant 'rounded-to-5-bits'"):
+        mutants(model=["a~rounded-to-5-bits"])
+
+
+def test_a_redraw_is_read_with_the_regime_that_it_is_about(tmp_path):
+    def given(**more):
+        return parse({name: Given(value, tmp_path) for name, value in more.items()}).settings
+
+    assert given().redraw is None
+    assert given(redraw=" seed-3 ").redraw == Redraw("seed", 3)
+    kept = given(redraw="seed-3+reference-fits", dtype="torch.bfloat16")
+    assert (kept.redraw, kept.dtype) == (Redraw("seed", 3, reference_fits=True), "bfloat16")
+    for regime in ({}, {"dtype": "torch.float32", "attention": "eager"}):
+        with pytest.raises(UsageError, match="float32 with eager attention"):
+            given(redraw="seed-3+reference-fits", **regime)
+    with pytest.raises(UsageError, match="no redraw 'data,1'"):
+        given(redraw="data,1")
+
+
+@pytest.mark.parametrize("name", ["expected", "baseline", "remote", "shard"])
+def test_a_redraw_goes_without_what_judges_a_model(name, tmp_path):
+    (tmp_path / "file.json").write_text("{}")
+    value = {"remote": "ndif", "shard": "1/2"}.get(name, "file.json")
+    given = {"redraw": Given("seed-1", tmp_path), name: Given(value, tmp_path)}
+    with pytest.raises(UsageError, match=f"--claims-redraw does not go with --claims-{name}"):
+        parse(given)
+
+
+def test_a_damaged_checkpoint_is_not_redrawn(tmp_path):
+    given = {"model": ["a~rounded-to-4-bits"], "redraw": "seed-1"}
+    with pytest.raises(UsageError, match="--claims-redraw: a~rounded-to-4-bits is damaged"):
+        parse({name: Given(value, tmp_path) for name, value in given.items()})
+
+
+@pytest.mark.parametrize("name", ["expected", "baseline", "remote", "shard", "redraw"])
+def test_mutants_go_without_what_decides_otherwise(name, tmp_path):
+    (tmp_path / "file.json").write_text("{}")
+    values = {"remote": "ndif", "shard": "1/2", "redraw": "data,1"}
+    value = values.get(name, "file.json")
+    given = {"mutants": Given(True, tmp_path), name: Given(value, tmp_path)}
+    with pytest.raises(UsageError) as refused:
+        parse(given)
+    assert all(f"--claims-{one}" in str(refused.value) for one in ("mutants", name))
+
+
+def test_a_checkpoint_is_damaged_once_and_on_this_machine():
+    with pytest.raises(UsageError, match="damaged already"):
+        mutants(mutants=True, model=["a~rounded-to-4-bits"])
+    with pytest.raises(UsageError, match="a host runs weights of its own"):
+        mutants(remote="ndif", model=["org/a@main~rounded-to-4-bits"])
+
+
+def test_survivors_are_about_a_run_of_mutants(tmp_path):
+    (tmp_path / "known.json").write_text("{}")
+    found = mutants(tmp_path, mutants=True, survivors="known.json")
+    assert found.survivors == tmp_path / "known.json"
+    with pytest.raises(UsageError, match="Give both, or neither"):
+        mutants(tmp_path, survivors="known.json")
+    with pytest.raises(UsageError, match="no file"):
+        mutants(tmp_path, mutants=True, survivors="none.json")
+
+
+def test_a_damaged_checkpoint_is_called_after_both():
+    names = model_ids(["m", "m~noise-of-a-half", "/x/m.gguf~noise-of-a-half", "/x/m.gguf"])
+    assert names == ["m", "m~noise-of-a-half", "m~noise-of-a-half-2", "m-2"]

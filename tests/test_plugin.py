@@ -794,7 +794,8 @@ def test_ini_keys_do_what_options_do_and_options_win(suite, pytester):
     lines = [line for line in result.outlines if "SEES" in line]
     assert len(lines) == 2
     assert "name='standard'" in lines[0]
-    assert "seed=4, strict=True" in lines[0]
+    assert "seed=4, " in lines[0]
+    assert "strict=True" in lines[0]
     result = suite(SEES, "-s", "-k", "depths", "--claims-seed", "5")
     (line,) = [line for line in result.outlines if "SEES" in line]
     assert "models=('tiny',)" in line
@@ -1101,6 +1102,20 @@ def test_nothing_heavy_is_imported_at_start_up():
         [sys.executable, "-c", source], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_claim_that_is_asked_of_nothing_is_skipped(suite):
+    """As of cyclic tasks, where none of the tasks is cyclic."""
+    nothing = """
+
+@pytest.mark.claim(claim("idle"))
+@pytest.mark.parametrize("cyclic_task", [])
+def test_idle(checkpoint_spec, cyclic_task, judge):
+    judge(arm=arm(0.5))
+"""
+    result = suite(CLAIMS + nothing)
+    assert result.ret == 0
+    result.assert_outcomes(passed=2, skipped=1)
 
 
 def test_the_package_says_that_it_is_typed():

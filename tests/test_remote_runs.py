@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.test_bad_input import REFUSED, ended, start
+from tests.running import REFUSED, ended, start
 
 CLOSED = "http://127.0.0.1:9"
 TRUSTED = ("-o", f"claims_remote_hosts={CLOSED}")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stillwired.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness" / "stillwired"
 ORDER = (
@@ -21,9 +23,10 @@ ORDER = (
     "judge",
     "records",
     "report",
+    "commands",
 )
 # The vocabulary that every room may use.
-SHARED = {"errors", "outcomes", "profiles", "settings", "options"}
+SHARED = {"clock", "errors", "outcomes", "profiles", "settings", "options"}
 
 
 def imported(path):
@@ -73,6 +76,20 @@ def test_only_the_plugin_knows_pytest():
     assert users == ["plugin.py"]
 
 
+def test_nothing_but_the_command_line_uses_a_command():
+    users = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.parent.name != "commands" and "commands" in rooms_imported(path)
+    ]
+    assert users == ["cli.py"]
+
+
+def test_every_command_is_listed():
+    modules = {path.stem for path in (PACKAGE / "commands").glob("*.py")}
+    assert sorted(COMMANDS) == sorted(modules - {"__init__", "common"})
+
+
 def test_claims_hold_no_tensors():
     forbidden = {"torch", "numpy", "nnsight", "transformers", "scipy"}
     files = sorted((ROOT / "claims").rglob("*.py"))
@@ -85,9 +102,15 @@ def test_claims_hold_no_tensors():
     "module", ["plugin", "cli", "judge", "records", "report.terminal", "options"]
 )
 def test_start_up_does_not_load_torch(module):
-    code = (
-        f"import sys, stillwired.{module}; "
-        "sys.exit(', '.join({'torch', 'transformers', 'nnsight'} & set(sys.modules)) or 0)"
-    )
+    runs_light(f"import stillwired.{module}")
+
+
+def test_listing_the_commands_loads_nothing_heavy():
+    runs_light("from stillwired.cli import main; main([])", "numpy", "scipy", "pyarrow")
+
+
+def runs_light(code, *others):
+    heavy = {"torch", "transformers", "nnsight", *others}
+    code += f"; import sys; sys.exit(', '.join({heavy!r} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,15 @@ class FetchError(StillwiredError):
 
 
 class CheckpointError(StillwiredError):
-    """A checkpoint cannot be found, is refused, or does not fit together."""
+    """A checkpoint cannot be found, is refused, or does not fit together.
+
+    Messages quote files that strangers wrote: signs that would steer a terminal are replaced.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in message)
+        )
 
 
 class AnatomyError(StillwiredError):

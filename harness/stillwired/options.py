@@ -7,15 +7,25 @@ keys, hands the collected values back to :func:`parse`, and gets a :class:`RunOp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from stillwired.errors import UsageError
+from stillwired.mutants.catalogue import (
+    MARK,
+    MUTANTS,
+    Mutant,
+    mutant_named,
+    split_spec,
+    with_mutants,
+)
 from stillwired.profiles import PROFILES, profile_named
+from stillwired.redraws import Redraw
 from stillwired.settings import DEFAULT_MODEL, Settings
+from stillwired.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -44,12 +54,31 @@ class Option:
     @property
     def key(self) -> str:
         """The ini key, which is also the attribute under which pytest keeps the value."""
-        return f"claims_{self.name}"
+        return f"claims_{self.name.replace('-', '_')}"
 
     @property
     def help_line(self) -> str:
         """Help text with the default and the ini key."""
         return f"{self.help} Default: {self.default}. Ini key: {self.key}."
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What argparse is told about the option, besides its flag."""
+        told = {"dest": self.key, "default": None, "help": self.help_line.replace("%", "%%")}
+        if not self.metavar:
+            return {**told, "action": "store_true"}
+        return {
+            **told,
+            "action": "append" if self.repeatable else "store",
+            "metavar": self.metavar,
+        }
+
+    @property
+    def ini_type(self) -> Literal["args", "string", "bool"]:
+        """The type of the ini key, in pytest's words."""
+        if self.repeatable:
+            return "args"
+        return "string" if self.metavar else "bool"
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -58,7 +87,8 @@ OPTIONS: tuple[Option, ...] = (
         "SPEC",
         DEFAULT_MODEL,
         "Checkpoint to judge: a registered name (`stillwired models` lists them), "
-        "ORG/NAME@REVISION, a local folder or a .gguf file. Repeat it for several checkpoints.",
+        "ORG/NAME@REVISION, a local folder or a .gguf file. SPEC~MUTANT damages it "
+        "(docs/mutants.md). Repeat it for several checkpoints.",
         repeatable=True,
     ),
     Option(
@@ -68,13 +98,45 @@ OPTIONS: tuple[Option, ...] = (
         f"How much is measured: {', '.join(PROFILES)}.",
     ),
     Option(
+        "mutants",
+        "",
+        "off",
+        "Judge each checkpoint undamaged, then under each mutant, to show that claims can fail. "
+        "No test fails by its verdict; the matrix decides. The profile is then mutants.",
+    ),
+    Option(
+        "mutants-only",
+        "NAMES",
+        "all of them",
+        "Mutants that --claims-mutants tries, separated by commas and written with hyphens; "
+        "implies it.",
+    ),
+    Option(
+        "survivors",
+        "FILE.json",
+        "none",
+        "Claims and mutants that --claims-mutants may leave standing, with the reasons.",
+    ),
+    Option(
         "layers",
         "LIST",
         "the profile's depths",
         "Depths to judge, separated by commas: with a decimal point a relative depth from 0.0 "
         "(first block) to 1.0 (last block), without one a block number, as in 0.1,0.5 or 3,15.",
     ),
-    Option("device", "DEVICE", "cpu", "Torch device, as in cuda or cuda:1."),
+    Option(
+        "device",
+        "DEVICE",
+        "cpu",
+        "Torch device, as in cuda or cuda:1; auto is a CUDA device if there is one, else the CPU.",
+    ),
+    Option(
+        "device-map",
+        "MAP",
+        "off, one device",
+        "Spread a model that is too large for one GPU over all that are seen, by accelerate's "
+        "name: balanced, balanced_low_0, sequential or auto.",
+    ),
     Option(
         "dtype", "DTYPE", "float32", "Torch dtype of the weights; float32 is the reference regime."
     ),
@@ -112,6 +174,12 @@ OPTIONS: tuple[Option, ...] = (
         "Where the record is written; its outcomes go beside it.",
     ),
     Option(
+        "report",
+        "FILE.html",
+        "none",
+        "Write one self-contained page: verdicts, every claim with its figures, and the curves.",
+    ),
+    Option(
         "strict",
         "",
         "off",
@@ -124,10 +192,30 @@ OPTIONS: tuple[Option, ...] = (
         "Verdicts that are known and accepted; any other verdict fails the run, a better one too.",
     ),
     Option(
+        "baseline",
+        "RECORD.json",
+        "none",
+        "Compare with this record or baseline: what held before decides the exit code.",
+    ),
+    Option(
+        "shard",
+        "I/N",
+        "off, all claims",
+        "Judge one part of the claims, as in 2/4. A shard does not gate: `stillwired merge` puts "
+        "the records of all of them together, and gates.",
+    ),
+    Option(
         "seed",
         "INT",
         "0",
         "Seed of every draw of data; the same seed gives the same examples to every checkpoint.",
+    ),
+    Option(
+        "redraw",
+        "LABEL",
+        "none",
+        "Judge again what a run has judged, with the same fits on other data (seed-1, documents-1, "
+        "batches-1), or with other fits on the same data (refit-1); docs/calibration.md.",
     ),
 )
 
@@ -148,6 +236,28 @@ class Given:
     base: Path
 
 
+def collect(
+    typed: Callable[[str], Any], configured: Callable[[str], Any], here: Path, ini_folder: Path
+) -> dict[str, Given]:
+    """Collect what was given, by option name: on the command line, otherwise in the ini file.
+
+    Args:
+        typed: Finds the value on the command line by an option's key; None if it is not there.
+        configured: Finds the value in the ini file by its key; None or empty if it is not there.
+        here: Folder from which paths on the command line start.
+        ini_folder: Folder from which paths in the ini file start.
+    """
+    given = {}
+    for option in OPTIONS:
+        value, base = typed(option.key), here
+        if value is None:
+            value, base = configured(option.key), ini_folder
+        if value not in (None, "", []):
+            given[option.name] = Given(value, base)
+    lists = {name: configured(f"claims_{name}") for name in INI_ONLY}
+    return given | {name: Given(value, ini_folder) for name, value in lists.items() if value}
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Every option of one run, parsed.
@@ -155,12 +265,23 @@ class RunOptions:
     Attributes:
         settings: What the measurement depends on.
         record: Where the record goes, or None for a folder of its own.
+        report: Where the page goes, or None.
         expected: The file of expected verdicts, or None.
+        baseline: The record or baseline that the run is compared with, or None.
+        shard: Which part of a divided run this is, or None.
+        mutants: Whether checkpoints are tried under mutants: they are then among the settings'
+            models, each behind the undamaged one.
+        survivors: The file of what mutants may leave standing, or None.
     """
 
     settings: Settings
     record: Path | None = None
+    report: Path | None = None
     expected: Path | None = None
+    baseline: Path | None = None
+    shard: Shard | None = None
+    mutants: bool = False
+    survivors: Path | None = None
 
 
 def parse(given: Mapping[str, Given]) -> RunOptions:
@@ -197,28 +318,71 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
             f"--claims-expected: there is no file {expected}. "
             "Give a JSON file of expected verdicts, or leave the option out."
         )
+    baseline = path("baseline")
+    if baseline is not None:
+        _check_baseline(baseline, given)
     record = path("record")
     if record is not None and record.suffix != ".json":
         raise UsageError(
             f"--claims-record: {record} does not end in .json. "
             "Name the JSON file; the outcomes are written beside it."
         )
+    report = path("report")
+    if report is not None and report.suffix not in (".html", ".htm"):
+        raise UsageError(
+            f"--claims-report: {report} does not end in .html. Name the page's file, as in "
+            "report.html."
+        )
+    survivors = path("survivors")
+    if survivors is not None and not survivors.is_file():
+        raise UsageError(
+            f"--claims-survivors: there is no file {survivors}. "
+            "Give a JSON file of known survivors, or leave the option out."
+        )
     trusted = given["remote_hosts"].value if "remote_hosts" in given else ()
+    models = _models(given["model"].value) if "model" in given else (DEFAULT_MODEL,)
+    mutants = "mutants" in given or "mutants-only" in given
+    if mutants:
+        models = _mutants(models, text("mutants-only", ""), given)
+    elif survivors is not None:
+        raise UsageError("--claims-survivors is about --claims-mutants. Give both, or neither.")
+    if "remote" in given and (damaged := _damaged(models)):
+        raise UsageError(
+            f"--claims-remote: a host runs weights of its own, and {damaged[0]} would damage the "
+            "copy on this machine. Leave one of the two out."
+        )
+    dtype, attention = text("dtype", "float32").removeprefix("torch."), text("attention", "eager")
+    redraw = None
+    if "redraw" in given:
+        _check_redraw(models, given)
+        redraw = Redraw.parse(text("redraw", ""))
+        redraw.check_regime(dtype, attention)
     settings = Settings(
-        models=_models(given["model"].value) if "model" in given else (DEFAULT_MODEL,),
-        profile=profile_named(text("profile", "quick")),
+        models=models,
+        profile=profile_named(text("profile", "mutants" if mutants else "quick")),
         layers=parse_layers(text("layers", "")) if "layers" in given else (),
         device=text("device", "cpu"),
-        dtype=text("dtype", "float32").removeprefix("torch."),
-        attention=text("attention", "eager"),
+        device_map=text("device-map", ""),
+        dtype=dtype,
+        attention=attention,
         corpus=corpus,
         tasks=tasks,
         cache=path("cache"),
         remote=_remote(text("remote", ""), trusted),
         seed=_seed(text("seed", "0")),
+        redraw=redraw,
         strict=bool(given["strict"].value) if "strict" in given else False,
     )
-    return RunOptions(settings=settings, record=record, expected=expected)
+    return RunOptions(
+        settings=settings,
+        record=record,
+        report=report,
+        expected=expected,
+        baseline=baseline,
+        shard=Shard.parse(text("shard", "")) if "shard" in given else None,
+        mutants=mutants,
+        survivors=survivors,
+    )
 
 
 def parse_layers(text: str) -> tuple[float | int, ...]:
@@ -287,7 +451,8 @@ def model_ids(specs: Sequence[str]) -> list[str]:
     """
     names: list[str] = []
     for spec in specs:
-        short = spec.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".gguf")
+        short = spec.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+        short = short.removesuffix(".gguf").replace(f".gguf{MARK}", MARK)
         name, k = short or "model", 2
         while name in names:
             name, k = f"{short}-{k}", k + 1
@@ -296,13 +461,73 @@ def model_ids(specs: Sequence[str]) -> list[str]:
 
 
 def _models(value: Any) -> tuple[str, ...]:
-    specs = tuple(str(spec).strip() for spec in value)
+    specs = tuple(_with_slug(*split_spec(str(spec).strip())) for spec in value)
     for k, spec in enumerate(specs):
         if not spec:
             raise UsageError("--claims-model is empty. Name a checkpoint, or leave the option out.")
         if spec in specs[:k]:
             raise UsageError(f"--claims-model: {spec} is given twice. Name each checkpoint once.")
     return specs
+
+
+def _with_slug(sound: str, mutant: Mutant | None) -> str:
+    """Write a spec's mutant in the one way in which specs, tests and files have it."""
+    return sound if mutant is None else f"{sound}{MARK}{mutant.slug}"
+
+
+def _damaged(models: Sequence[str]) -> list[str]:
+    return [spec for spec in models if split_spec(spec)[1] is not None]
+
+
+def _mutants(models: Sequence[str], only: str, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return every checkpoint, undamaged and under each mutant that is to be tried."""
+    if damaged := _damaged(models):
+        raise UsageError(
+            f"--claims-mutants: {damaged[0]} is damaged already. Name the undamaged checkpoint."
+        )
+    for name in ("expected", "remote", "shard"):
+        if name in given:
+            raise UsageError(
+                f"--claims-mutants: a matrix of claims and mutants goes without --claims-{name}. "
+                "Leave one of the two out."
+            )
+    names = [name for name in only.split(",") if name.strip()]
+    return with_mutants(models, [mutant_named(name) for name in names] or MUTANTS)
+
+
+def _check_baseline(baseline: Path, given: Mapping[str, Given]) -> None:
+    if not baseline.is_file():
+        raise UsageError(
+            f"--claims-baseline: there is no file {baseline}. Give a record, or a baseline that "
+            "`stillwired baseline accept` wrote."
+        )
+    if "model" in given and len(given["model"].value) > 1:
+        raise UsageError(
+            "--claims-baseline is compared with one checkpoint, and --claims-model names "
+            f"{len(given['model'].value)}. Run them one by one."
+        )
+    for name, remedy in (
+        ("expected", "Each would decide the exit code: give one of them."),
+        ("mutants", "Mutants are set against the undamaged checkpoint of their own run."),
+        ("mutants-only", "Mutants are set against the undamaged checkpoint of their own run."),
+        ("shard", "Put the shards together with `stillwired merge`, and compare with `diff`."),
+    ):
+        if name in given:
+            raise UsageError(f"--claims-baseline does not go with --claims-{name}. {remedy}")
+
+
+def _check_redraw(models: Sequence[str], given: Mapping[str, Given]) -> None:
+    """Refuse to redraw what is judged for its own sake: a redraw asks about the suite."""
+    for name in ("expected", "baseline", "mutants", "mutants-only", "remote", "shard"):
+        if name in given:
+            raise UsageError(
+                f"--claims-redraw does not go with --claims-{name}. `stillwired calibrate` runs "
+                "redraws, and `stillwired diff` compares the record of one with another."
+            )
+    if damaged := _damaged(models):
+        raise UsageError(
+            f"--claims-redraw: {damaged[0]} is damaged. Name the undamaged checkpoint."
+        )
 
 
 def _remote(text: str, trusted: Sequence[str] = ()) -> str:

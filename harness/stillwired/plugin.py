@@ -9,23 +9,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-import uuid
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.compat import NOTSET
 
 from stillwired.errors import ClaimError, NotAbleError, StillwiredError
-from stillwired.options import INI_ONLY, OPTIONS, Given, depth_id, model_ids, parse
-from stillwired.report.status import ERROR, MEASURED, About, properties, status
+from stillwired.options import INI_ONLY, OPTIONS, collect, depth_id, model_ids, parse
+from stillwired.report.status import ERROR, About, not_passed, properties, status
 from stillwired.settings import Settings
 
 if TYPE_CHECKING:
     from stillwired.judge.results import Obstacle, Verdict
     from stillwired.records.ledger import Ledger
     from stillwired.records.session import CellId, Judge, Run
-    from stillwired.report.curves_files import Drawn
+    from stillwired.report.github_notes import Told
+    from stillwired.report.outputs import Outputs
 
 
 class VerdictFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
@@ -36,7 +37,8 @@ STATE: pytest.StashKey[Ledger] = pytest.StashKey()
 CELL: pytest.StashKey[CellId] = pytest.StashKey()
 JUDGE: pytest.StashKey[Judge] = pytest.StashKey()
 RAISED: pytest.StashKey[StillwiredError] = pytest.StashKey()
-DRAWN: pytest.StashKey[dict[Path, Drawn]] = pytest.StashKey()
+OUTPUTS: pytest.StashKey[Outputs] = pytest.StashKey()
+LISTENER = "stillwired-listener"
 
 
 # --- options ------------------------------------------------------------------------------
@@ -65,14 +67,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Register every option, and an ini key for each."""
     group = parser.getgroup("claims", "claims about models (stillwired)")
     for option in OPTIONS:
-        extra: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {}
-        extra["action"] = "append" if option.repeatable else "store"
-        if not option.metavar:
-            extra["action"] = "store_true"
-        text = option.help_line.replace("%", "%%")
-        group.addoption(option.flag, dest=option.key, default=None, help=text, **extra)
-        kind = "args" if option.repeatable else "string" if option.metavar else "bool"
-        parser.addini(option.key, f"Same as {option.flag}.", type=kind, default=None)  # type: ignore[arg-type]
+        group.addoption(option.flag, **option.keywords)
+        parser.addini(option.key, f"Same as {option.flag}.", type=option.ini_type, default=None)
     for name, text in INI_ONLY.items():
         parser.addini(f"claims_{name}", text, type="args", default=[])
 
@@ -80,7 +76,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options; complain about them before anything runs."""
     from stillwired.records.ledger import Ledger
-    from stillwired.records.run import RECORDS, RunFolder, run_name
+    from stillwired.records.preparing import check_files
+    from stillwired.records.run import RunFolder, new_folder
     from stillwired.records.session import Run
     from stillwired.report.console import Terminal
 
@@ -89,12 +86,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "standard: the test takes trainings of its own, which the quick profile leaves out.",
     ):
         config.addinivalue_line("markers", marker)
+    here, root = config.invocation_params.dir, config.rootpath
+    ini_folder = config.inipath.parent if config.inipath is not None else root
     try:
-        options = parse(_given(config))
-        if options.settings.tasks is not None:
-            from stillwired.data.tasks import load_task_folder
+        options = parse(collect(config.getoption, config.getini, here, ini_folder))
+        check_files(options)
+        if options.report is not None:
+            from stillwired.report.html import require_place
 
-            load_task_folder(options.settings.tasks)
+            require_place(options.report, "--claims-report")
     except StillwiredError as error:
         raise pytest.UsageError(str(error)) from None
     started = time.time()
@@ -102,15 +102,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is not None:
         folder = RunFolder(Path(worker["stillwired_folder"]), worker["stillwired_token"])
     else:
-        name = run_name(tuple(model_ids(options.settings.models)), started)
-        place = config.rootpath / RECORDS / name
-        if options.record is not None:
-            place = options.record.with_suffix(".run")
-        folder = RunFolder(place, uuid.uuid4().hex)
+        folder = new_folder(options, root, started)
     run = Run(options, folder, Terminal(config).speaker(), started)
     config.stash[STATE] = Ledger(run)
     if worker is None:
-        config.pluginmanager.register(Listener(config), "stillwired-listener")
+        config.pluginmanager.register(Listener(config), LISTENER)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -121,18 +117,15 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["stillwired_token"] = folder.token
 
 
-def _given(config: pytest.Config) -> dict[str, Given]:
-    """Collect what was given: on the command line, otherwise in the ini file."""
-    ini_base = config.inipath.parent if config.inipath is not None else config.rootpath
-    given = {}
-    for option in OPTIONS:
-        value, base = config.getoption(option.key), config.invocation_params.dir
-        if value is None:
-            value, base = config.getini(option.key), ini_base
-        if value not in (None, "", []):
-            given[option.name] = Given(value, base)
-    lists = {name: config.getini(f"claims_{name}") for name in INI_ONLY}
-    return given | {name: Given(value, ini_base) for name, value in lists.items() if value}
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let ``--dist loadgroup`` keep each checkpoint in one of xdist's workers."""
+    models = config.stash[STATE].run.settings.models
+    if config.getoption("dist") != "loadgroup" or len(models) == 1:
+        return None
+    from stillwired.workers import CheckpointScheduling
+
+    return CheckpointScheduling(config, log, model_ids(models))
 
 
 # --- collection ---------------------------------------------------------------------------
@@ -151,10 +144,11 @@ def _cell_of(item: pytest.Item, order: int = 0) -> CellId | None:
     from stillwired.records.session import cell_of
 
     claim = _claim_of(item)
-    if claim is None:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    # A test that is asked of nothing, such as none of the tasks, is skipped and no cell.
+    if claim is None or any(value is NOTSET for value in params.values()):
         return None
-    callspec = getattr(item, "callspec", None)
-    return cell_of(claim, callspec.params if callspec else {}, item.nodeid, order)
+    return cell_of(claim, params, item.nodeid, order)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -178,13 +172,37 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out of the quick profile what takes longer than it is meant to."""
-    if config.stash[STATE].run.settings.profile.name != "quick":
+    """Leave out of the small profiles what takes longer than they are meant to."""
+    profile = config.stash[STATE].run.settings.profile
+    if profile.trains_more:
         return
-    skip = pytest.mark.skip(reason="not in the quick profile: --claims-profile standard runs it")
+    reason = f"not in the {profile.name} profile: --claims-profile standard runs it"
+    skip = pytest.mark.skip(reason=reason)
     for item in items:
         if item.get_closest_marker("standard") is not None:
             item.add_marker(skip)
+
+
+@pytest.hookimpl(specname="pytest_collection_modifyitems", trylast=True)
+def pytest_collection_modifyitems_of_shard(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the claims of other shards out, once it is known which claims the run has."""
+    state = config.stash[STATE]
+    if state.run.options.shard is None:
+        return
+    # What is skipped in any case costs nothing, whoever skips it.
+    dealt = [item for item in items if item.get_closest_marker("skip") is None]
+    try:
+        cells = {item: cell for item in dealt if (cell := _cell_of(item)) is not None}
+        ours = state.deal([(cell, item.path) for item, cell in cells.items()])
+    except StillwiredError as error:
+        if not hasattr(config, "workerinput"):
+            raise pytest.UsageError(str(error)) from None
+        state.problem = error
+        return
+    elsewhere = {item for item, here in zip(cells, ours, strict=True) if not here}
+    if elsewhere:
+        config.hook.pytest_deselected(items=list(elsewhere))
+        items[:] = [item for item in items if item not in elsewhere]
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -204,24 +222,21 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     config, state = session.config, session.config.stash[STATE]
     if config.option.collectonly or not any(_claim_of(item) for item in session.items):
         return
-    from stillwired.records.session import check_cells
     from stillwired.report.console import Terminal
 
     state.seen = True
     try:
+        if state.problem is not None:
+            raise state.problem
         for order, item in enumerate(session.items):
             cell = _cell_of(item, order)
             if cell is not None:
                 item.stash[CELL] = cell
         ours = {item.nodeid: item.stash[CELL] for item in session.items if CELL in item.stash}
-        check_cells(ours)
-        if state.deselected:
-            state.run.folder.note("selection", "deselected", sorted(state.deselected))
         say = Terminal(config).speaker(always=True)
-        state.run.prepare_all(
-            dict.fromkeys(cell.spec for cell in ours.values() if cell.spec is not None),
-            lambda spec: config.hook.pytest_claims_prepare(config=config, spec=spec, say=say),
-        )
+        prepare = config.hook.pytest_claims_prepare
+        folders = {item.path.parent for item in session.items if CELL in item.stash}
+        state.begin(ours, lambda spec: prepare(config=config, spec=spec, say=say), folders)
         _show_header(config)
     except StillwiredError as error:
         if not hasattr(config, "workerinput"):
@@ -235,26 +250,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_claims_prepare(config: pytest.Config, spec: str, say: Callable[[str], None]) -> Any:
     """Fetch, verify and convert a checkpoint, unless the cache holds it already."""
-    from stillwired.checkpoints.prepare import prepare
-    from stillwired.checkpoints.regime import Regime, check_regime
-    from stillwired.store.cache import Store
+    from stillwired.records.preparing import prepare_for
 
-    settings = config.stash[STATE].run.settings
-    regime = Regime(settings.device, settings.dtype, settings.attention)
-    # Before anything is fetched; the reference is had everywhere, and needs no torch to say so.
-    if regime != Regime():
-        check_regime(regime)
-    if settings.remote:
-        from stillwired.engine.remote import check_host, host_of
-
-        check_host(host_of(settings.remote, spec))
-    return prepare(spec, Store(_cache(config), say), say=say)
-
-
-def _cache(config: pytest.Config) -> Path:
-    from stillwired.store.cache import Store
-
-    return config.stash[STATE].run.settings.cache or Store.default_root()
+    run = config.stash[STATE].run
+    run.settle_device()
+    return prepare_for(run.settings, spec, say)
 
 
 # --- fixtures -----------------------------------------------------------------------------
@@ -340,7 +340,10 @@ def pytest_runtest_setup_of_fixtures(item: pytest.Item) -> Generator[None]:
 def pytest_runtest_call_without_fixtures(item: pytest.Item) -> None:
     """Raise what a fixture raised in place of the test, which lacks an argument."""
     if RAISED in item.stash:
-        raise item.stash[RAISED]
+        error = item.stash[RAISED]
+        # Its frames would keep a model alive for as long as the test is remembered.
+        del item.stash[RAISED]
+        raise error
 
 
 @pytest.hookimpl(wrapper=True)
@@ -367,15 +370,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
             f"{item.nodeid} carries a claim and never called judge. "
             "Ask for the fixture judge and call it with the claim's arms."
         )
-    from stillwired.report.terminal import message, unexpected
+    from stillwired.report.terminal import failure
 
     item.user_properties += properties(verdict)
-    declaration = item.stash[CELL].claim.to_json()
-    expected = item.config.stash[STATE].run.expected
-    if expected is None and verdict.verdict in ("FAILS", "BROKEN"):
-        raise VerdictFailure(message(declaration, verdict), pytrace=False) from cause
-    if expected is not None and not expected.met(verdict):
-        raise VerdictFailure(unexpected(declaration, verdict, expected), pytrace=False) from cause
+    run = item.config.stash[STATE].run
+    why = failure(item.stash[CELL].claim.to_json(), verdict, run.expected, run.baseline)
+    # Under a mutant a claim is meant to fail; what that comes to, the matrix says.
+    if why and not run.options.mutants:
+        raise VerdictFailure(why, pytrace=False) from cause
 
 
 def _obstacle(item: pytest.Item, error: StillwiredError) -> Obstacle | None:
@@ -386,7 +388,7 @@ def _obstacle(item: pytest.Item, error: StillwiredError) -> Obstacle | None:
     # A worker whose checkpoint cannot be prepared has measured nothing, whatever the error.
     if settled or error is item.config.stash[STATE].problem:
         return None
-    return obstacle_of(error)
+    return obstacle_of(error, item.stash[CELL].spec)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -402,7 +404,10 @@ def pytest_runtest_makereport(
     config, verdict = item.config, _verdict_of(item)
     expected = config.stash[STATE].run.expected
     short = config.option.tbstyle != "long" and config.get_verbosity() < 2
-    about: About = {"word": "", "expected": None, "beside": []}
+    cell = item.stash.get(CELL, None)
+    named = ("", None) if cell is None else (cell.key, cell.spec)
+    gated = not config.stash[STATE].run.options.mutants
+    about: About = {"word": "", "expected": None, "gated": gated, "beside": [], "cell": named}
     report.stillwired = about  # type: ignore[attr-defined]
     if report.failed and not isinstance(error, VerdictFailure):
         about["word"] = ERROR
@@ -411,6 +416,8 @@ def pytest_runtest_makereport(
     elif report.when == "call" and verdict is not None and not hasattr(report, "wasxfail"):
         about["word"] = str(verdict.verdict)
         about["expected"] = None if expected is None else expected.met(verdict)
+        baseline = config.stash[STATE].run.baseline
+        about["held"] = None if baseline is None else baseline.held(verdict)
         if report.failed:
             report.longrepr = str(error)
             if error is not None and error.__cause__ is not None and not short:
@@ -420,12 +427,11 @@ def pytest_runtest_makereport(
             from stillwired.report.terminal import beside
 
             about["beside"] = beside(verdict, item.stash[CELL].claim.unit)
-        if report.passed and verdict.verdict not in MEASURED:
-            # Other tools know passed, failed and skipped; none of these has passed.
+        why = not_passed(verdict, expected) if report.passed else ""
+        if why:
             path, line, _ = item.reportinfo()
-            reason = (expected.reason(verdict.key) if expected else "") or verdict.reason
             report.outcome = "skipped"
-            report.longrepr = (os.fspath(path), (line or 0) + 1, reason or str(verdict.verdict))
+            report.longrepr = (os.fspath(path), (line or 0) + 1, why)
     return report
 
 
@@ -446,6 +452,7 @@ class Listener:
     """Hears every report in the process that talks to the user."""
 
     def __init__(self, config: pytest.Config) -> None:
+        self.told: list[Told] = []
         self._config = config
         self._state = config.stash[STATE]
 
@@ -454,6 +461,10 @@ class Listener:
         """Tell verdicts from failures of any other kind."""
         about: About | None = getattr(report, "stillwired", None)
         error = about is not None and about["word"] == ERROR
+        if about is not None and about["word"] and about["gated"]:
+            from stillwired.report.github_notes import Told
+
+            self.told.append(Told.of(report, about, self._config.rootpath))
         self._state.count(failed=report.failed, of_claim=about is not None, error=error)
         if self._state.seen and not self._state.headed:
             _show_header(self._config)
@@ -479,31 +490,39 @@ class Listener:
 def _show_header(config: pytest.Config) -> None:
     """Show what is about to be judged, once."""
     from stillwired.report.console import Terminal
-    from stillwired.report.summary import heads
 
-    state, terminal = config.stash[STATE], Terminal(config)
+    state = config.stash[STATE]
     state.headed = True
-    wanted = config.get_verbosity() >= 0 and not config.option.no_header
-    if terminal.reporter is not None and wanted:
-        terminal.show(heads(state.run.facts, terminal.page))
+    Terminal(config).show_header(state.run.facts)
+
+
+@pytest.hookimpl(specname="pytest_sessionfinish", tryfirst=True)
+def pytest_sessionfinish_of_junit(session: pytest.Session) -> None:
+    """Tell a JUnit report what holds for the whole run, before it is written."""
+    config, state = session.config, session.config.stash[STATE]
+    for plugin in config.pluginmanager.get_plugins() if state.seen else ():
+        if hasattr(plugin, "add_global_property"):
+            from stillwired.report.status import run_properties
+
+            for name, value in run_properties(state.run):
+                plugin.add_global_property(name, value)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Merge the cells into records, let the gate set the exit code, and draw the curves."""
+    """Merge the cells into records, let the gate set the exit code, and write the reports."""
     state = session.config.stash[STATE]
     if hasattr(session.config, "workerinput") or not state.seen:
         return
     whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    state.close(interrupted=not whole)
+    state.close(interrupted=not whole, stopped=bool(session.shouldfail))
     if whole:
         # A run that -x stopped early has not judged everything: its gate proves nothing.
         passed = state.passed and not session.shouldfail
         session.exitstatus = pytest.ExitCode.OK if passed else pytest.ExitCode.TESTS_FAILED
-    from stillwired.report.curves_files import draw_beside
+    from stillwired.report.outputs import leave
 
-    records = [one.record for one in state.finished]
-    drawn = {record: draw_beside(record) for record in records if record is not None}
-    session.config.stash[DRAWN] = drawn
+    listener: Any = session.config.pluginmanager.get_plugin(LISTENER)
+    session.config.stash[OUTPUTS] = leave(state, listener.told)
 
 
 def pytest_terminal_summary(
@@ -519,17 +538,13 @@ def pytest_terminal_summary(
             reporter.write_line(nothing_judged(len(state.deselected)))
         return
     from stillwired.report.console import Terminal
-    from stillwired.report.summary import aftermath, summary
+    from stillwired.report.outputs import Outputs
+    from stillwired.report.summary import results
 
-    terminal, run = Terminal(config), state.run
-    page, drawn = terminal.page, config.stash.get(DRAWN, {})
-    if not page.quiet and state.finished:
+    terminal, outputs = Terminal(config), config.stash.get(OUTPUTS, Outputs())
+    if not terminal.page.quiet and state.finished:
         reporter.write_sep("=", "verdicts")
-    for one in state.finished:
-        cache = _cache(config) if one.reads_checkpoint else None
-        took = time.time() - run.started
-        curves = drawn.get(one.record) if one.record is not None else None
-        terminal.show(
-            summary(one, page, expected=run.expected, cache=cache, seconds=took, drawn=curves)
-        )
-    terminal.show(aftermath(state.finished, page, run.folder, state.errors, state.unwritten))
+    terminal.show(results(state, terminal.page, outputs.drawn))
+    terminal.show(outputs.lines(terminal.page))
+    for command in outputs.commands:
+        reporter.write_line(command)

@@ -28,6 +28,8 @@ class Profile:
         judge_tokens: Length of a judged passage, in tokens.
         fit_tokens: Length of a fitting passage, in tokens.
         lens_states: Judged positions of the logit lens, which reads every depth.
+        few_states: Judged positions of readers that are asked at many depths or of many kinds.
+        trains_more: Whether claims that take trainings of their own are judged as well.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Profile:
     judge_tokens: int
     fit_tokens: int
     lens_states: int
+    few_states: int = 3_000
+    trains_more: bool = True
 
 
 QUICK = Profile(
@@ -51,6 +55,7 @@ QUICK = Profile(
     judge_tokens=48,
     fit_tokens=96,
     lens_states=1_000,
+    trains_more=False,
 )
 STANDARD = Profile(
     name="standard",
@@ -74,7 +79,22 @@ PAPER = Profile(
     fit_tokens=128,
     lens_states=8_000,
 )
-PROFILES = {profile.name: profile for profile in (QUICK, STANDARD, PAPER)}
+# Judged again under dozens of mutants: as little as leaves most of what holds in the quick profile
+# clear of its smallest effect. What is damaged is mostly off by more than that.
+MUTANTS = Profile(
+    name="mutants",
+    depths=(0.1, 0.5, 0.9, 1.0),
+    judge_states=2_000,
+    choose_states=160,
+    fit_states=6_000,
+    per_passage=8,
+    judge_tokens=48,
+    fit_tokens=96,
+    lens_states=400,
+    few_states=1_000,
+    trains_more=False,
+)
+PROFILES = {profile.name: profile for profile in (QUICK, STANDARD, PAPER, MUTANTS)}
 
 
 def profile_named(name: str) -> Profile:

@@ -63,7 +63,7 @@ def test_name_digest_and_key_need_no_weights(
         **computed_by(),
     }
     assert {"torch", "transformers", "nnsight", "numpy", "threads"} == set(computed_by())
-    with pytest.raises(CheckpointError, match="cannot be loaded"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
         _ = checkpoint.model
 
 
@@ -152,8 +152,26 @@ def test_a_tokenizer_of_another_model_is_refused(
     llama: Path, open_folder: Callable[..., Checkpoint], make_tokenizer: Any, size: int
 ) -> None:
     make_tokenizer(size).save_pretrained(llama)
-    with pytest.raises(CheckpointError, match="does not match its embedding"):
-        _ = open_folder(llama).model
+    for part in ("model", "tokenizer"):
+        with pytest.raises(CheckpointError, match="does not match its embedding"):
+            getattr(open_folder(llama), part)
+
+
+def test_text_is_encoded_without_loading_weights(
+    llama: Path, open_folder: Callable[..., Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = open_folder(llama)
+
+    def load(*_: Any, **__: Any) -> Any:
+        raise AssertionError("weights were loaded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoModelForCausalLM, "from_pretrained", load)
+        encoded = checkpoint.encode(["One, two"])
+        assert checkpoint.tokenizer.decode(encoded[0]) == "One, two"
+    known = checkpoint.tokenizer
+    assert checkpoint.model is not None
+    assert checkpoint.tokenizer is known
 
 
 def test_an_unknown_architecture_is_told(

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM
 
-from stillwired.checkpoints.folders import inspect_folder
+from stillwired.checkpoints.folders import check_config, inspect_folder
 from stillwired.errors import CheckpointError
 
 
@@ -60,6 +61,7 @@ def test_a_missing_shard_is_named(sharded: Path) -> None:
         "c:model.safetensors",
         "pytorch_model.bin",
         "model.safetensors\0.bin",
+        "\x1b[2Jmodel.safetensors",
         "",
         3,
         ["model.safetensors"],
@@ -124,6 +126,77 @@ def test_remote_code_is_refused_with_the_reason(llama: Path, name: str) -> None:
     assert name in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"_attn_implementation": "somebody/kernel"},
+        {"attn_implementation": {"": "eager", "vision_config": "somebody/kernel@main:fast"}},
+        {"vision_config": {"inner": [{"_attn_implementation_internal": "somebody/kernel"}]}},
+        {"experts_implementation": "somebody/kernel"},
+    ],
+)
+def test_a_kernel_from_the_hub_is_code_and_refused(llama: Path, change: dict[str, object]) -> None:
+    edit_json(llama / "config.json", **change)
+    with pytest.raises(CheckpointError, match="asks for a kernel from the hub") as caught:
+        inspect_folder(llama)
+    assert "somebody/kernel" in str(caught.value)
+
+
+def test_a_kernel_of_transformers_and_other_slashes_are_no_kernel_from_the_hub(
+    llama: Path,
+) -> None:
+    edit_json(llama / "config.json", _attn_implementation="sdpa", _name_or_path="org/model")
+    inspect_folder(llama)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fast_tokenizer_files": ["../elsewhere/tokenizer.4.0.0.json"]},
+        {"fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"]},
+        {"init_inputs": ["/etc/passwd"]},
+    ],
+)
+def test_a_tokenizer_is_made_from_the_checked_files_alone(
+    llama: Path, change: dict[str, object]
+) -> None:
+    edit_json(llama / "tokenizer_config.json", **change)
+    with pytest.raises(CheckpointError, match="chooses the tokenizer's files itself"):
+        inspect_folder(llama)
+    edit_json(llama / "tokenizer_config.json", **{key: [] for key in change})
+    inspect_folder(llama)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"),
+        *("chat_template.jinja", "additional_chat_templates/a.jinja"),
+    ],
+)
+def test_a_giant_among_the_small_files_is_not_read(llama: Path, name: str) -> None:
+    (llama / name).parent.mkdir(exist_ok=True)
+    (llama / name).touch()
+    os.truncate(llama / name, 1 << 40)  # sparse: it takes no room
+    with pytest.raises(CheckpointError, match=f"{name} has 1099511627776 bytes"):
+        inspect_folder(llama)
+
+
+@pytest.mark.parametrize("kind", ["\x1b[31mllama", "\ud800", "a/b", "", ["llama"], 3, "x" * 100])
+def test_a_model_type_is_a_plain_name(llama: Path, kind: object) -> None:
+    edit_json(llama / "config.json", model_type=kind)
+    with pytest.raises(CheckpointError, match="is no name of an architecture") as caught:
+        check_config(inspect_folder(llama))
+    assert str(caught.value).isprintable()
+
+
+def test_a_config_that_the_weights_cannot_be_is_refused(llama: Path) -> None:
+    check_config(inspect_folder(llama))
+    edit_json(llama / "config.json", num_hidden_layers=10**9)
+    with pytest.raises(CheckpointError, match=r"config\.json does not belong to the weights"):
+        check_config(inspect_folder(llama))
+
+
 def test_an_adapter_is_refused(llama: Path) -> None:
     edit_json(llama / "adapter_config.json", peft_type="LORA")
     with pytest.raises(CheckpointError, match="adapter"):
@@ -146,8 +219,20 @@ def test_a_missing_config_and_a_missing_tokenizer_are_told(llama: Path) -> None:
         inspect_folder(llama)
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe", b"", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"{", b"[]", b"\xff\xfe", b"", b"[" * 100_000, b'{"a":' * 100_000),
+        *(b'{"rms_norm_eps": NaN}', b'{"hidden_size": ' + b"9" * 10_000 + b"}"),
+    ],
+    ids=range(8),
+)
 def test_a_config_that_is_no_json_object_is_told(llama: Path, content: bytes) -> None:
     (llama / "config.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"config\.json is not"):
         inspect_folder(llama)
+
+
+def test_infinity_is_no_damage(llama: Path) -> None:
+    edit_json(llama / "config.json", time_step_limit=[0.0, float("inf")])
+    assert inspect_folder(llama).config["time_step_limit"] == [0.0, float("inf")]

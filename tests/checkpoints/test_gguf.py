@@ -39,6 +39,8 @@ def test_files_beside_the_gguf_take_no_part(gguf_file: tuple[Path, Any], tmp_pat
     (crowded / "tokenizer_config.json").write_text('{"bos_token": "nonsense"}')
     (crowded / "tokenizer.json").write_text("no JSON")
     alone, beside = tmp_path / "alone", tmp_path / "beside"
+    alone.mkdir()
+    beside.mkdir()
     convert_gguf(gguf_file[0], alone)
     convert_gguf(path, beside)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):

@@ -100,3 +100,67 @@ def test_what_is_no_gguf_file_is_told(tmp_path: Path, content: bytes, trouble: s
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=trouble):
         read_gguf_header(path)
+
+
+def header_of(tensors: list[tuple[list[int], int]], **fields: int | str) -> bytes:
+    """A GGUF header of float32 tensors, each a shape and where it begins, without their data."""
+    content = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields))
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    for key, value in fields.items():
+        kind = struct.pack("<I", 8) if isinstance(value, str) else struct.pack("<I", 10)
+        content += text(key) + kind
+        content += text(value) if isinstance(value, str) else struct.pack("<Q", value)
+    for number, (shape, offset) in enumerate(tensors):
+        content += text(f"t{number}") + struct.pack("<I", len(shape))
+        content += struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", 0, offset)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("tensors", "trouble"),
+    [
+        # Little on disk, and as much in memory as somebody likes.
+        ([([64], 0)] * 100, "its tensors overlap"),
+        ([([64], 0), ([64], 128)], "its tensors overlap"),
+        # Their product would take minutes.
+        ([([2**62] * 100_000, 0)], "t0 has 100000 dimensions"),
+        ([([2**62] * 4, 0)], "its tensors reach to byte"),
+    ],
+    ids=["one place", "half", "dimensions", "size"],
+)
+def test_tensors_that_cannot_be_are_refused(
+    tmp_path: Path, tensors: list[tuple[list[int], int]], trouble: str
+) -> None:
+    path = tmp_path / "a.gguf"
+    path.write_bytes(header_of(tensors) + bytes(1000))
+    with pytest.raises(CheckpointError, match=trouble):
+        read_gguf_header(path)
+
+
+def test_tensors_side_by_side_and_one_of_no_dimension_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    path.write_bytes(header_of([([], 0), ([8, 8], 32), ([4], 288)]) + bytes(1000))
+    assert (read_gguf_header(path).tensors, read_gguf_header(path).largest) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("block_count", 10**9), ("embedding_length", 10**9), ("vocab_size", 10**12)],
+)
+def test_sizes_that_the_tensors_cannot_have_are_refused(
+    tmp_path: Path, field: str, value: int
+) -> None:
+    path = tmp_path / "a.gguf"
+    path.write_bytes(header_of([([8], 0)], **{f"llama.{field}": value}) + bytes(100))
+    with pytest.raises(CheckpointError, match=f"{field} is {value}"):
+        read_gguf_header(path)
+
+
+def test_a_title_steers_no_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    title = "\x1b]0;mine\x07A model\r\n" + "x" * 1000
+    path.write_bytes(header_of([([8], 0)], **{"general.name": title}) + bytes(100))
+    assert read_gguf_header(path).title == "]0;mineA model" + "x" * 82

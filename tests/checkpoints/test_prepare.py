@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from stillwired.checkpoints import prepare as preparing
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.checkpoints.prepare import prepare
 from stillwired.checkpoints.spec import Piece, Registered
-from stillwired.errors import CheckpointError, FetchError
+from stillwired.errors import CacheError, CheckpointError, FetchError
 from stillwired.store.cache import CacheWarning, Store
 from stillwired.store.wheels import WheelPin
+from tests.running import small_disk
 
 
 def sha256(content: bytes) -> str:
@@ -122,6 +124,34 @@ def test_the_digest_changes_with_what_counts(
     assert (prepare(str(llama), store).digest != before) == counts
 
 
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("tokenizer.json", True),
+        ("vocab.json", True),
+        ("added_tokens.json", True),
+        ("tokenizer_config.json", False),
+        ("special_tokens_map.json", False),
+        ("config.json", False),
+    ],
+)
+def test_tokenizers_are_told_apart_by_what_makes_tokens_of_text(
+    llama: Path, store: Store, name: str, counts: bool
+) -> None:
+    before = prepare(str(llama), store)
+    path = llama / name
+    path.write_text((path.read_text() if path.exists() else "{}") + "\n")
+    after = prepare(str(llama), store)
+    assert after.digest != before.digest
+    assert (after.tokenizer != before.tokenizer) == counts
+    assert after.to_json()["tokenizer"] == after.tokenizer
+
+
+def test_the_tokenizer_does_not_depend_on_the_weights(llama: Path, store: Store) -> None:
+    line = f"{sha256((llama / 'tokenizer.json').read_bytes())}  tokenizer.json\n"
+    assert prepare(str(llama), store).tokenizer == sha256(line.encode())
+
+
 def test_a_folder_is_read_once(llama: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     plain = preparing.sha256_of
@@ -145,14 +175,37 @@ def test_a_folder_is_read_once(llama: Path, store: Store, monkeypatch: pytest.Mo
 
 def test_a_change_behind_size_and_time_is_seen_on_demand(llama: Path, store: Store) -> None:
     prepare(str(llama), store)
-    path = llama / "model.safetensors"
-    stat, content = path.stat(), bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    altered(llama / "model.safetensors")
     prepare(str(llama), store)
     with pytest.raises(CheckpointError, match="has changed while its size and time"):
         prepare(str(llama), store, verify=True)
+
+
+def altered(path: Path) -> bytes:
+    """Flip a bit of a file's last byte and leave its time alone; return what it was."""
+    stat, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return content
+
+
+def test_files_are_compared_byte_by_byte_before_they_are_loaded(llama: Path, store: Store) -> None:
+    prepared = prepare(str(llama), store)
+    prepared.verify()
+    path = llama / "model.safetensors"
+    sound = altered(path)
+    with pytest.raises(CheckpointError, match=r"content of .*model\.safetensors has changed while"):
+        _ = Checkpoint(prepare(str(llama), store)).model
+    # Whatever was changed openly since is not what the run has begun with either.
+    path.write_bytes(sound)
+    os.utime(path, (1, 1))
+    prepared.verify()
+    (llama / "config.json").write_text((llama / "config.json").read_text() + " ")
+    with pytest.raises(CheckpointError, match="have changed since this run began"):
+        _ = Checkpoint(prepared).model
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read"):
+        prepared.verify()
 
 
 def test_a_safetensors_file_cut_short_is_told_before_loading(llama: Path, store: Store) -> None:
@@ -232,6 +285,49 @@ def test_a_damaged_copy_is_made_again(gguf_file: tuple[Path, Any], store: Store)
     with pytest.warns(CacheWarning, match="bytes instead of"):
         assert prepare(str(gguf_file[0]), store) == first
     assert weights.read_bytes() == content
+
+
+def test_a_copy_damaged_behind_size_and_time_is_made_again_when_it_is_loaded(
+    gguf_file: tuple[Path, Any], store: Store
+) -> None:
+    first = prepare(str(gguf_file[0]), store)
+    assert first.folder is not None
+    ids = torch.tensor([[1, 2, 3]])
+    for name in ("model.safetensors", "tokenizer.json"):
+        content = altered(first.folder / name)
+        again = prepare(str(gguf_file[0]), store)
+        with pytest.warns(CacheWarning, match=f"content of {name} has changed"):
+            model = Checkpoint(again).model
+        assert (first.folder / name).read_bytes() == content
+        with torch.inference_mode():
+            torch.testing.assert_close(model(ids).logits, gguf_file[1](ids).logits)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "100k") as disk:
+        yield disk
+
+
+def test_a_disk_that_runs_full_while_converting_is_told_and_left_clean(
+    gguf_file: tuple[Path, Any], small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(small / "cache")
+    # As if something else took the space after it was looked at.
+    monkeypatch.setattr("stillwired.store.cache.require_space", lambda *_: None)
+    with pytest.raises(CacheError, match="The disk of the cache ran full") as caught:
+        prepare(str(gguf_file[0]), store)
+    assert "--claims-cache" in str(caught.value)
+    assert kinds(store) == ["folder-digest"]
+    assert scratch_of(store) == []
+
+
+def test_a_conversion_leaves_nothing_in_the_system_s_temporary_folder(
+    gguf_file: tuple[Path, Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A process that is killed cannot clean up there.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    prepare(str(gguf_file[0]), store)
 
 
 def test_an_interrupted_conversion_leaves_nothing(

@@ -4,8 +4,16 @@ import pytest
 import torch
 
 from stillwired.checkpoints import regime as regimes
-from stillwired.checkpoints.regime import DTYPES, Regime, check_regime
+from stillwired.checkpoints.regime import (
+    DEVICE_MAPS,
+    DTYPES,
+    Regime,
+    check_regime,
+    hardware,
+    resolved,
+)
 from stillwired.errors import UsageError
+from stillwired.settings import Settings
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -18,6 +26,40 @@ def test_only_a_remote_regime_speaks_of_a_host() -> None:
     remote = Regime(remote="https://api.ndif.us")
     assert remote.to_json() == {**Regime().to_json(), "remote": "https://api.ndif.us"}
     assert str(remote) == "cpu float32 eager https://api.ndif.us"
+
+
+def test_a_record_keeps_what_another_machine_understands() -> None:
+    settings = Settings(device="cuda:1", dtype="bfloat16", attention="sdpa", device_map="balanced")
+    assert Regime.of(settings).to_json() == {
+        "device": "cuda",
+        "dtype": "bfloat16",
+        "attention": "sdpa",
+        "device_map": "balanced",
+    }
+
+
+def test_auto_is_a_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, meant in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert resolved("auto") == meant
+        assert resolved("cuda:1") == "cuda:1"
+
+
+def test_a_gpu_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hardware(Regime()) == {}
+    monkeypatch.setattr(regimes, "gpus", lambda: ("A", "B", "A"))
+    assert hardware(Regime()) == {}
+    assert hardware(Regime("cuda")) == {"accelerator": "A"}
+    assert hardware(Regime("cuda:1")) == {"accelerator": "B"}
+    spread = Regime("cuda", device_map="balanced")
+    assert hardware(spread) == {"accelerator": "2 x A, 1 x B"}
+
+
+def test_a_map_needs_a_name_and_gpus() -> None:
+    with pytest.raises(UsageError, match=", ".join(DEVICE_MAPS)):
+        check_regime(Regime(device_map="everywhere"))
+    with pytest.raises(UsageError, match=r"this run's device is cpu\. Give --claims-device cuda"):
+        check_regime(Regime(device_map="balanced"))
 
 
 @pytest.mark.parametrize("dtype", ["float8", "int8", "fp32", "Tensor", "nn", "", "float32 "])

@@ -135,6 +135,30 @@ def learned(cone: Cone, examples: int = 6, ahead: int = 2):
     return vectors, tokens, edits
 
 
+def fed_alike(cone: Cone, distinct: bool = False):
+    """States in the middle of a shared prompt, then three tokens in which rows are often alike."""
+    value, head = values(), prompts(5, seed=6)[0]
+    tails = [[1, 2, 3], [1, 2, 3], [1, 2, 4], [1, 5, 3], [6, 2, 3], [1, 2, 3], [6, 2, 3]]
+    if distinct:
+        tails = [[10 + row, 2, 3] for row in range(len(tails))]
+    tokens = [head + tail for tail in tails]
+    edits = [
+        Edit(residual(LAYERS - 2, -4), "replace", value(5, WIDTH), rows=[0, 1, 2, 3, 4]),
+        # The last two meet theirs elsewhere: one below the others, one never.
+        Edit(residual(0, -4), "add", value(WIDTH), rows=[5]),
+    ]
+    return tokens, edits
+
+
+def test_rows_that_go_on_alike_equal_the_full_forward(cone_of, family):
+    cone = cone_of(family)
+    tokens, edits = fed_alike(cone)
+    sites = [*READ, residual(0, -1), logits(-3), final(-1)]
+    assert furthest(cone, tokens, edits, sites) < CLOSE
+    apart = cone.plan(*fed_alike(cone, distinct=True), sites)
+    assert cone.plan(tokens, edits, sites).cells < apart.cells
+
+
 def test_gradients_of_a_trained_prompt_equal_those_of_the_full_forward(cone_of, family):
     cone = cone_of(family)
     gradients, losses = [], []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwired.engine.packing import fill_packs, lay_out, may_attend
-from stillwired.engine.reach import Branch, Group
+from stillwired.engine.reach import NEVER, Branch, Group
 
 BLOCKS, LENGTH = 4, 6
 
@@ -23,11 +23,16 @@ def groups(draw, most=3):
         branches = []
         for _ in range(draw(st.integers(1, 4))):
             own = LENGTH - trunk
-            tail = draw(st.lists(st.integers(0, 9), min_size=own, max_size=own))
+            # Few tokens, so that tails are often alike.
+            tail = draw(st.lists(st.integers(0, 1), min_size=own, max_size=own))
             some = draw(st.sets(st.integers(0, trunk - 1))) if trunk else set()
             positions = np.array([*sorted(some), *range(trunk, LENGTH)], dtype=np.int64)
             levels = [draw(st.integers(0, BLOCKS)) for _ in some] + [0] * own
-            branches.append(Branch(len(prompts), positions, np.array(levels, dtype=np.int64)))
+            levels = np.array(levels, dtype=np.int64)
+            felt = st.one_of(st.integers(0, BLOCKS), st.just(NEVER))
+            edits = draw(st.lists(felt, min_size=own, max_size=own))
+            edited = np.concatenate([levels[: len(some)], np.array(edits, dtype=np.int64)])
+            branches.append(Branch(len(prompts), positions, levels, edited))
             prompts.append(head + tail)
         found.append(Group(trunk, (), tuple(branches)))
     return found, prompts
@@ -37,9 +42,36 @@ def whole(found, prompts):
     return lay_out([slot for slots in fill_packs(found, 10**6) for slot in slots], prompts)
 
 
+def parting(found, prompts):
+    """By branch and position of its own: the level at which it parts, and who lends until then."""
+    parts, start = {}, 0
+    for group in found:
+        for number, branch in enumerate(group.branches):
+            tokens = prompts[branch.prompt]
+            for at, level, edited in zip(
+                *(values.tolist() for values in (branch.positions, branch.levels, branch.edited)),
+                strict=True,
+            ):
+                lender = None
+                if at >= group.trunk and level == 0 < edited:
+                    for earlier, other in enumerate(group.branches[: number + 1]):
+                        felt = dict(
+                            zip(other.positions.tolist(), other.edited.tolist(), strict=True)
+                        )
+                        same = prompts[other.prompt][group.trunk : at + 1]
+                        if same == tokens[group.trunk : at + 1] and felt[at] > 0:
+                            # The first that could lend does, or nobody.
+                            if earlier != number and felt[at] >= edited:
+                                lender = start + earlier
+                            break
+                parts[start + number, at] = (level if lender is None else edited, lender)
+        start += len(group.branches)
+    return parts
+
+
 @given(groups(), st.integers(0, BLOCKS - 1), st.one_of(st.none(), st.integers(1, LENGTH)))
 def test_a_cell_attends_to_its_own_prompt_as_it_is_at_that_block(made, block, window):
-    pack = whole(*made)
+    pack, parts = whole(*made), parting(*made)
     layout, size = pack.layout, pack.size(block)
     seen = may_attend(layout, size, block, window).numpy()
     branch, slot = layout.branches.numpy(), layout.slots.numpy()
@@ -62,7 +94,13 @@ def test_a_cell_attends_to_its_own_prompt_as_it_is_at_that_block(made, block, wi
                 for j in range(size)
                 if branch[j] == trunk and slot[j] == slot[i] and position[j] == at
             ]
-            allowed.update(own or shared)
+            lender = parts.get((int(branch[i]), at), (0, None))[1]
+            lent = [
+                j
+                for j in range(size)
+                if lender is not None and branch[j] == lender and position[j] == at
+            ]
+            allowed.update(own or lent or shared)
         assert set(np.flatnonzero(seen[i])) == allowed
 
 
@@ -71,21 +109,26 @@ def test_a_position_is_stood_for_by_its_own_cell_once_that_has_entered(made, lev
     found, prompts = made
     pack = whole(found, prompts)
     branches = [branch for group in found for branch in group.branches]
+    parts = parting(found, prompts)
     for number, branch in enumerate(branches):
         for at in range(LENGTH):
-            own = dict(zip(branch.positions.tolist(), branch.levels.tolist(), strict=True))
+            own, lender = parts.get((number, at), (NEVER, None))
             (cell,) = pack.cells(np.array([number]), np.array([at]), level)
-            parted = at in own and own[at] <= level
+            parted = own <= level
             assert int(pack.layout.positions[cell]) == at
             assert int(pack.tokens[cell]) == prompts[branch.prompt][at]
-            assert int(pack.layout.branches[cell]) == (number if parted else len(branches))
+            shared = len(branches) if lender is None else lender
+            assert int(pack.layout.branches[cell]) == (number if parted else shared)
             mine = pack.own_cells(number, at, level)
             assert mine.tolist() == ([cell] if parted else [])
     inside = pack.layout.levels > 0
     sources = torch.from_numpy(pack.sources)[inside]
     assert torch.equal(pack.layout.positions[sources], pack.layout.positions[inside])
     assert torch.equal(pack.layout.slots[sources], pack.layout.slots[inside])
-    assert bool((pack.layout.branches[sources] == len(branches)).all())
+    for cell, source in zip(np.flatnonzero(inside.numpy()), sources.tolist(), strict=True):
+        branch, at = int(pack.layout.branches[cell]), int(pack.layout.positions[cell])
+        lender = parts[branch, at][1]
+        assert int(pack.layout.branches[source]) == (len(branches) if lender is None else lender)
 
 
 @given(groups(), st.integers(1, 40))
@@ -103,7 +146,8 @@ def test_every_branch_is_in_one_pack_and_packs_keep_their_budget(made, most):
             assert size <= slot.group.trunk + max(largest, slot.group.trunk)
     for slots in packs:
         pack = lay_out(slots, prompts)
-        assert len(pack.tokens) == sum(slot.size for slot in slots)
+        unseen = sum((branch.edited == NEVER).sum() for s in slots for branch in s.branches)
+        assert 0 <= sum(slot.size for slot in slots) - len(pack.tokens) <= unseen
         cells = sum(
             group.cells(BLOCKS - 1) for group in {id(s.group): s.group for s in slots}.values()
         )
@@ -111,9 +155,22 @@ def test_every_branch_is_in_one_pack_and_packs_keep_their_budget(made, most):
 
 
 def test_the_cost_of_a_pack_is_what_the_groups_say():
-    branches = tuple(Branch(k, np.array([3, 4]), np.array([2, 0])) for k in range(3))
-    group = Group(4, (0,), branches)
+    group = edited_in_the_middle(3)
     pack = whole([group], [[1, 2, 3, 4, 5 + k] for k in range(3)])
     # The trunk and three last tokens in every block, the parted position in two of four.
     assert pack.cost(BLOCKS - 1) == group.cells(BLOCKS - 1) == 4 * 4 + 3 * 4 + 3 * 2
     assert [pack.size(block) for block in range(BLOCKS)] == [7, 7, 10, 10]
+
+
+def test_a_token_that_several_prompts_go_on_with_is_computed_once_until_an_edit_is_felt():
+    group = edited_in_the_middle(4)
+    pack = whole([group], [[1, 2, 3, 4, token] for token in (5, 6, 5, 5)])
+    # Two different last tokens from the start, the two others from level 2 on.
+    assert [pack.size(block) for block in range(BLOCKS)] == [6, 6, 12, 12]
+    assert pack.cost(BLOCKS - 1) == group.cells(BLOCKS - 1) - 2 * 2
+
+
+def edited_in_the_middle(prompts):
+    """Prompts of five tokens that differ in the last, the fourth edited at level 2 in each."""
+    own = np.array([3, 4]), np.array([2, 0]), np.array([2, 2])
+    return Group(4, (0,), tuple(Branch(k, *own) for k in range(prompts)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from stillwired.instruments.text import TextReadings, other_document
 from stillwired.instruments.vocabulary_map import RIDGES as VOCABULARY_RIDGES
 from stillwired.outcomes import Outcome
 from stillwired.store.cache import Store
+from tests.instruments.conftest import SMALL
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,14 @@ def by_hand(text, surprisals):
         return guesses, float(scores[np.arange(len(said)), said].mean())
 
     return solve
+
+
+def test_few_rows_are_as_many_as_the_profile_says(text):
+    assert FutureLens(text).few_rows == FutureLens(text).prompts.passes.first == SMALL.few_states
+    assert FutureLens(text, first=7).few_rows == 7
+    few = copy(text)
+    few.plan = replace(text.plan, profile=replace(SMALL, few_states=24))
+    assert len(FutureLens(few).constant(1, few=True)) == 24
 
 
 # Readers that count.

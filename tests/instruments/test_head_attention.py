@@ -78,7 +78,7 @@ def uniform() -> Engine:
 
 
 def test_the_share_is_that_of_a_plain_pass(checkpoint, engine):
-    shares = attention_on_answers(engine, QUESTIONS, HEADS)
+    shares = attention_on_answers(engine, QUESTIONS, HEADS, np.random.default_rng(0)).own
     for row, asked in enumerate(QUESTIONS):
         for column, (layer, number) in enumerate(HEADS):
             last = plain_weights(checkpoint, asked.tokens, layer, number)[-1]
@@ -87,11 +87,10 @@ def test_the_share_is_that_of_a_plain_pass(checkpoint, engine):
 
 
 def test_heads_that_look_everywhere_alike_give_answers_their_share_of_positions(uniform):
-    shares = attention_on_answers(uniform, QUESTIONS, HEADS)
+    found = attention_on_answers(uniform, QUESTIONS, HEADS, np.random.default_rng(0))
     expected = np.array([[2 / 8], [4 / 11], [2 / 8]])
-    np.testing.assert_allclose(shares, np.repeat(expected, 3, axis=1), rtol=1e-6)
-    control = attention_on_answers(uniform, QUESTIONS, HEADS, np.random.default_rng(0))
-    np.testing.assert_allclose(control, shares, rtol=1e-6)
+    np.testing.assert_allclose(found.own, np.repeat(expected, 3, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found.dealt, found.own, rtol=1e-6)
 
 
 def test_the_sink_counts_for_nothing():
@@ -123,13 +122,13 @@ def test_the_control_keeps_the_weights_and_loses_the_places():
 
 def test_the_control_is_a_matter_of_the_seed(engine):
     def control(seed):
-        return attention_on_answers(engine, QUESTIONS, HEADS, np.random.default_rng(seed))
+        return attention_on_answers(engine, QUESTIONS, HEADS, np.random.default_rng(seed)).dealt
 
     assert np.array_equal(control(1), control(1))
     assert not np.array_equal(control(1), control(2))
     # A question's chance does not depend on the batch that it runs in.
     rng = np.random.default_rng(1)
-    alone = attention_on_answers(engine, QUESTIONS[:1], HEADS, rng)
+    alone = attention_on_answers(engine, QUESTIONS[:1], HEADS, rng).dealt
     np.testing.assert_allclose(control(1)[:1], alone, rtol=1e-4)
 
 
@@ -139,21 +138,23 @@ def test_a_pattern_is_the_last_row_of_a_plain_pass(checkpoint, engine):
     for row, (layer, number) in zip(pattern, HEADS, strict=True):
         expected = plain_weights(checkpoint, asked.tokens, layer, number)[-1]
         np.testing.assert_allclose(row, expected, atol=1e-6)
-    shares = attention_on_answers(engine, [asked], HEADS)
+    shares = attention_on_answers(engine, [asked], HEADS, np.random.default_rng(0)).own
     np.testing.assert_allclose(share_on_answers(pattern, asked.answers), shares[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("answers", [(), (0, 3), (9,)])
 def test_a_question_without_answers_to_look_at_is_refused(engine, answers):
     with pytest.raises(UsageError, match=r"'made: 9, .* shows no answers .* Ask with shots"):
-        attention_on_answers(engine, [QUESTIONS[0], question(9, answers)], HEADS)
+        attention_on_answers(
+            engine, [QUESTIONS[0], question(9, answers)], HEADS, np.random.default_rng(0)
+        )
 
 
 def test_nothing_to_measure_is_refused(engine):
     with pytest.raises(UsageError, match="at least one head"):
-        attention_on_answers(engine, QUESTIONS, [])
+        attention_on_answers(engine, QUESTIONS, [], np.random.default_rng(0))
     with pytest.raises(UsageError, match="one prompt"):
-        attention_on_answers(engine, [], HEADS)
+        attention_on_answers(engine, [], HEADS, np.random.default_rng(0))
     with pytest.raises(AnatomyError, match="There is no head 4"):
         attention_pattern(engine, QUESTIONS[0], [(0, 4)])
 

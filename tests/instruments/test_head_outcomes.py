@@ -90,7 +90,7 @@ def test_the_null_deals_out_what_the_same_heads_look_at(vectors, heads):
     questions = vectors.readings.questions("alpha", "judge", "clean")
     engine = engine_of(vectors.readings.checkpoint)
     rng = vectors.readings.rng("alpha", "shuffled positions")
-    expected = attention_on_answers(engine, questions, TOP, rng).mean(1)
+    expected = attention_on_answers(engine, questions, TOP, rng).dealt.mean(1)
     outcome = heads.attention_on_answers("shuffled")
     np.testing.assert_allclose(outcome.scores, expected, rtol=1e-5)
     ours, theirs = paired(heads.attention_on_answers("top"), outcome)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stillwired.engine.cone import Cone
-from stillwired.errors import UsageError
+from stillwired.errors import CacheError, UsageError
 from stillwired.instruments import learned_prompt as module
 from stillwired.instruments.learned_prompt import learned_prompt, learned_prompts
 from stillwired.instruments.prompt_training import Course, Lesson, Recipe, Underway, train
@@ -18,6 +18,7 @@ from stillwired.instruments.text import TextReadings
 from stillwired.mutants.readings import damaged
 from stillwired.store.cache import Store
 from tests.instruments.conftest import BLOCKS, WIDTH
+from tests.running import fill, small_disk
 
 FEW = Recipe(vectors=3, rate=0.02, steps=6, batch=4, every=2)
 
@@ -272,7 +273,7 @@ def test_a_training_of_another_key_is_not_picked_up(text, tmp_path):
     assert "going on" not in told.told[0]
 
 
-@pytest.mark.parametrize("how", ["cut", "foreign"])
+@pytest.mark.parametrize("how", ["cut", "one bit", "foreign"])
 def test_a_damaged_state_of_a_training_is_started_anew(text, tmp_path, how):
     with pytest.raises(KeyboardInterrupt):
         made(text, tmp_path, say=Stop(2))
@@ -280,9 +281,42 @@ def test_a_damaged_state_of_a_training_is_started_anew(text, tmp_path, how):
     path = tmp_path / kept
     if how == "cut":
         path.write_bytes(path.read_bytes()[:-100])
+    elif how == "one bit":
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
     else:
         save_file({"vectors": load_file(path)["vectors"]}, path, metadata={"step": "2"})
     told = Stop(0)
     resumed = made(text, tmp_path, say=told)
     assert "going on" not in told.told[0]
     assert torch.equal(resumed.vectors, made(text, tmp_path / "whole").vectors)
+
+
+@pytest.fixture
+def small(tmp_path):
+    with small_disk(tmp_path / "small", "256k") as disk:
+        yield disk
+
+
+def test_a_disk_that_runs_full_on_the_way_is_told_and_the_state_before_stays(
+    text, small, monkeypatch
+):
+    plain = Underway.save
+
+    def full_from_step_4(self, path):
+        if self.step == 4:
+            fill(small)
+        plain(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Underway, "save", full_from_step_4)
+        with pytest.raises(CacheError, match="The disk of the cache ran full"):
+            made(text, small / "cache")
+    (kept,) = files(small / "cache")
+    assert Underway.load(small / "cache" / kept).step == 2
+    (small / "other").unlink()
+    told = Stop(0)
+    resumed = made(text, small / "cache", say=told)
+    assert "going on from step 2" in told.told[0]
+    assert torch.equal(resumed.vectors, made(text, small.parent / "whole").vectors)

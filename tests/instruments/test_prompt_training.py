@@ -262,10 +262,13 @@ def test_prompts_that_are_trained_together_end_where_they_would_alone(cone, text
     together, seen = train(cone, courses, recipe), []
     for number, course in enumerate(courses):
         ended = train(cone, [course], recipe, keep=seen.append)
-        for name in ("vectors", "mean", "best"):
-            assert torch.allclose(
-                getattr(together, name)[number], getattr(ended, name)[0], atol=1e-4
-            )
+        start = course.draw(recipe, WIDTH)[0]
+        # As a whole, and not number by number: a step of AdamW is as long for a gradient that is
+        # all rounding as for any other.
+        for name, before in (("vectors", start), ("best", start), ("mean", torch.zeros(()))):
+            alone = getattr(ended, name)[0]
+            apart = (getattr(together, name)[number] - alone).norm()
+            assert float(apart / (alone - before).norm()) < 1e-3
         assert torch.allclose(together.losses[:, number], ended.losses[:, 0], atol=1e-4)
         # Rows and first vectors are its own: the losses come down from different ones.
         assert float((together.vectors[number] - course.draw(recipe, WIDTH)[0]).abs().max()) > 0.01

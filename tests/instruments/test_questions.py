@@ -15,6 +15,7 @@ from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.task_prompts import FORMATS
 from stillwired.data.tasks import Row, Task, split
 from stillwired.errors import UnsuitableTaskError, UsageError
+from stillwired.instruments import questions as module
 from stillwired.instruments.questions import Drawn, ask, ask_in_frame, digest_of, draw
 
 WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ha") for b in ("n", "r", "s", "t", "l")]
@@ -408,6 +409,28 @@ def test_copies_are_what_begins_with_the_answers_token(row, form, copies):
     for kind in ("clean", "zero-shot"):
         (question,) = ask(made(), PLAIN, drawn, kind, FORMATS[form], rng_of())
         assert question.copies is copies
+
+
+@pytest.mark.parametrize("kind", ["clean", "shuffled", "zero-shot"])
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_no_more_is_written_than_it_takes(monkeypatch, kind, at_once):
+    """Every other query begins like its answer, and the first questions are those of all."""
+    write = module._written
+    monkeypatch.setattr(module, "WRITTEN", at_once)
+    mixed = task_of([(f"{word} x" if k % 2 else f"x{k}", word) for k, word in enumerate(WORDS)])
+    drawn, every = asked(mixed, kind)
+    apart = [question for question in every if not question.copies]
+    assert 3 < len(apart) < len(every)
+    written = []
+    monkeypatch.setattr(
+        module, "_written", lambda c, some: written.append(len(some)) or write(c, some)
+    )
+    for copies, wanted in ((True, every), (False, apart)):
+        written.clear()
+        found = ask(made(), mixed, drawn, kind, FORMATS["qa"], rng_of(), 3, copies=copies)
+        assert found == wanted[:3]
+        needed = every.index(wanted[2]) + 1
+        assert needed <= sum(written) < needed + at_once or sum(written) == len(drawn)
 
 
 # Natural text

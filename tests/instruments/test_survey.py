@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,12 @@ def test_another_plan_is_read_anew(text, plan):
 def test_the_name_of_a_profile_does_not_count():
     renamed = SurveyPlan(SMALL.__class__(**{**vars(SMALL), "name": "x"}), SMALL.depths, seed=3)
     assert renamed.key() == PLAN.key()
+
+
+def test_what_decides_which_claims_are_judged_and_on_how_many_rows_does_not_count():
+    others = replace(SMALL, few_states=7, trains_more=not SMALL.trains_more)
+    assert SurveyPlan(others, SMALL.depths, seed=3).key() == PLAN.key()
+    assert SurveyPlan(replace(SMALL, fit_tokens=7), SMALL.depths, seed=3).key() != PLAN.key()
 
 
 def test_blocks_that_claims_compare_are_read_in_any_case():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stillwired.errors import ClaimError
 from stillwired.judge import Verdict, Word
-from stillwired.judge.gate import gate, holm
+from stillwired.judge.gate import gate, gate_part, holm
 
 H, F, I, N, B, R = Word  # noqa: E741
 
@@ -161,3 +161,12 @@ def test_an_expectation_that_met_no_cell_fails():
 
 def test_expectations_concern_secondary_cells_too():
     assert not gate([cell("a", F, primary=False)], expected={}).passed
+
+
+@pytest.mark.parametrize(("word", "passes"), [(H, True), (F, True), (I, True), (B, False)])
+def test_a_part_proves_nothing_but_that_something_is_broken(word, passes):
+    answer = gate_part([cell("a", word, p=1e-9), cell("b", H)], "2 of 4")
+    assert answer.passed is passes
+    assert answer.lines[-1] == "a shard does not gate: merge the records (2 of 4)"
+    assert answer.corrected == {}
+    assert ("paper/a is BROKEN: " in answer.lines[0]) is not passes

@@ -28,8 +28,10 @@ def samples(draw, scale="free"):
         scores = rng.normal(draw(st.floats(-3, 3)), draw(st.floats(0.01, 5)), len(codes))
     elif scale == "hits":
         scores = (rng.random(len(codes)) < draw(st.floats(0, 1))).astype(float)
-    else:
+    elif scale == "hit differences":
         scores = rng.choice([-1.0, 0.0, 1.0], len(codes), p=[0.1, 0.8, 0.1])
+    else:
+        scores = rng.choice([-2.0, -1.0, 0.0, 1.0, 2.0], len(codes), p=[0.02, 0.1, 0.76, 0.1, 0.02])
     return scores, codes
 
 
@@ -73,7 +75,7 @@ def test_the_variance_is_unbiased_for_independent_rows_of_unequal_clusters():
     assert np.mean(found) == pytest.approx(1 / 103, rel=0.05)
 
 
-@pytest.mark.parametrize("scale", ["free", "hits", "hit differences"])
+@pytest.mark.parametrize("scale", ["free", "hits", "hit differences", "hit changes"])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_order_and_names_of_rows_and_clusters_change_nothing(scale, data):
@@ -96,7 +98,7 @@ def test_shifting_and_scaling_scores_shifts_and_scales_the_interval(sample, shif
         assert getattr(moved, end) == pytest.approx(wanted, rel=1e-7, abs=1e-7)
 
 
-@pytest.mark.parametrize("scale", ["hits", "hit differences"])
+@pytest.mark.parametrize("scale", ["hits", "hit differences", "hit changes"])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_hits_and_misses_are_treated_alike(scale, data):
@@ -108,7 +110,7 @@ def test_hits_and_misses_are_treated_alike(scale, data):
     assert other.high == pytest.approx(top - base.low, abs=1e-9)
 
 
-@pytest.mark.parametrize("scale", ["free", "hits", "hit differences"])
+@pytest.mark.parametrize("scale", ["free", "hits", "hit differences", "hit changes"])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_p_values_agree_with_the_interval(scale, data):
@@ -204,6 +206,39 @@ def test_one_cluster_says_next_to_nothing():
 def test_scores_off_their_scale_are_refused():
     with pytest.raises(ClaimError, match="hits"):
         mean_interval(np.array([0, 1, 2.0]), np.arange(3), "hits")
+    with pytest.raises(ClaimError, match="hit changes"):
+        mean_interval(np.array([0, 1, 3.0]), np.arange(3), "hit changes")
+
+
+@settings(max_examples=30, deadline=None)
+@given(samples("hit differences"))
+def test_changes_of_one_are_treated_as_differences_and_changes_of_two_as_twice_that(sample):
+    scores, codes = sample
+    assume(np.ptp(scores) > 0)
+    assume(not Sample(scores, Design(codes), "hit differences").even_clusters)
+    base, twice = (mean_interval(k * scores, codes, "hit changes") for k in (1, 2))
+    difference = mean_interval(scores, codes, "hit differences")
+    # Only the bounds of what a score can be lie elsewhere.
+    assert difference.low == pytest.approx(max(base.low, -1))
+    assert difference.high == pytest.approx(min(base.high, 1))
+    assert twice.estimate == pytest.approx(2 * base.estimate)
+    assert twice.low == pytest.approx(max(2 * base.low, -2))
+    assert twice.high == pytest.approx(min(2 * base.high, 2))
+
+
+def test_changes_are_covered():
+    """Gains and losses of 1 and of 2 in 40 clusters of 8 rows, and rare ones."""
+    rng = np.random.default_rng(6)
+    codes = np.repeat(np.arange(40), 8)
+    for law in ((0.02, 0.1, 0.7, 0.15, 0.03), (0.01, 0.03, 0.95, 0.01, 0.0)):
+        truth = float(np.dot(law, [-2, -1, 0, 1, 2]))
+        inside = 0
+        for _ in range(500):
+            found = mean_interval(
+                rng.choice([-2.0, -1.0, 0.0, 1.0, 2.0], 320, p=law), codes, "hit changes"
+            )
+            inside += found.low <= truth <= found.high
+        assert inside / 500 >= 0.93
 
 
 @pytest.mark.parametrize("trials", [8, 12, 40, 100])

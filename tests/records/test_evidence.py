@@ -64,6 +64,30 @@ def test_tables_read_back_bit_for_bit(table, tmp_path_factory):
     assert all(equal(read[name], one) for name, one in by_id.items())
 
 
+def test_a_small_table_reads_back_like_any_other(tmp_path):
+    examples = [f"document {k}:0" for k in range(2000)]
+    clusters = [f"document {k}" for k in range(2000)]
+    by_id = {
+        outcome_id(one): one
+        for one in (Outcome("a", examples, clusters, [k] * 2000) for k in range(5))
+    }
+    described = {name: describe(one) for name, one in by_id.items()}
+    sizes = []
+    for small in (False, True):
+        path = tmp_path / f"{small}.parquet"
+        write_table(path, by_id, small=small)
+        sizes.append(path.stat().st_size)
+        read = read_table(path, described)
+        assert list(read) == list(by_id)
+        assert all(equal(read[name], one) for name, one in by_id.items())
+        (last,) = read_table(path, dict(list(described.items())[-1:])).values()
+        assert last.scores[0] == 4
+    # Names are most of it, and are not told five times.
+    assert sizes[1] < 0.5 * sizes[0]
+    write_table(tmp_path / "none.parquet", {}, small=True)
+    assert read_table(tmp_path / "none.parquet", {}) == {}
+
+
 def test_the_columns_are_the_documented_ones(tmp_path):
     import pyarrow.parquet as pq
 

@@ -57,6 +57,8 @@ def test_the_digest_sees_the_order_of_keys():
         (lambda path: path.mkdir(), "is a folder"),
         (lambda path: path.write_text('{"a": '), "is not JSON"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is not JSON"),
+        (lambda path: path.write_text("[" * 100_000), "is not JSON"),
+        (lambda path: path.write_text("9" * 10_000), "is not JSON"),
     ],
 )
 def test_unreadable_files_are_explained(make, says, tmp_path):

@@ -144,6 +144,15 @@ def test_times_stand_outside_the_digest_and_everything_else_inside(folder):
     assert merge(folder, "m", FACTS)[0]["digest"] != first["digest"]
 
 
+def test_a_redraw_is_told_where_there_is_one_and_digested(folder):
+    add(folder, 0, claim(), {})
+    record, _ = merge(folder, "m", FACTS)
+    redrawn, _ = merge(folder, "m", replace(FACTS, redraw="seed-1"))
+    assert "redraw" not in record
+    assert redrawn["redraw"] == "seed-1"
+    assert redrawn["digest"] != record["digest"]
+
+
 def test_only_the_cells_of_the_checkpoint_are_taken(folder):
     add(folder, 0, claim(), {}, spec="m")
     add(folder, 1, claim(), {}, spec="other")

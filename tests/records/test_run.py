@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -15,7 +18,9 @@ from stillwired.judge import (
     Verdict,
     Word,
 )
-from stillwired.records.run import RunFolder, environment, run_name
+from stillwired.options import RunOptions
+from stillwired.records.run import RunFolder, environment, new_folder, run_name
+from stillwired.settings import Settings
 
 PAPER = Paper("some-paper", "Some Paper", "A. Author", "Venue 2026")
 CLAIM = Claim(
@@ -50,6 +55,51 @@ def test_processes_of_one_run_share_a_folder_and_other_runs_stay_out(tmp_path):
     }
     assert all(len(folders) == 1 for folders in of_token.values())
     assert set.union(*of_token.values()) == {str(wanted), f"{wanted}-2", f"{wanted}-3"}
+
+
+def test_what_a_killed_run_left_is_removed_and_one_under_way_is_left_alone(tmp_path):
+    source = """
+        import sys, time
+        from pathlib import Path
+        from stillwired.records.run import RunFolder
+        RunFolder(Path(sys.argv[1]), "dead").note("kind", "name", 1)
+        print("noted", flush=True)
+        time.sleep(60)
+        """
+    wanted = tmp_path / "base.run"
+    command = [sys.executable, "-c", textwrap.dedent(source), str(wanted)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "noted\n"
+        beside = RunFolder(wanted, "beside")
+        assert beside.path == tmp_path / "base.run-2"
+        assert [*wanted.glob("notes/*")] != []
+        beside.clear()
+        process.kill()
+    after = RunFolder(wanted, "after")
+    assert after.path == wanted
+    assert after.notes("kind") == {}
+    # This one is under way itself now, and no other run takes its place.
+    after.note("kind", "name", 2)
+    assert RunFolder(wanted, "later").path == tmp_path / "base.run-2"
+    assert after.notes("kind") == {"name": 2}
+
+
+def test_a_folder_whose_removal_was_cut_short_is_taken(tmp_path):
+    (tmp_path / "now" / "run").mkdir(parents=True)
+    (tmp_path / "now" / "cells").mkdir()
+    folder = RunFolder(tmp_path / "now", "a")
+    assert folder.path == tmp_path / "now"
+    folder.clear()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_in_a_dead_run_s_folder_is_kept(tmp_path):
+    folder = RunFolder(tmp_path / "now", "a")
+    folder.note("kind", "name", 1)
+    (folder.path / "record.json").write_text("{}")
+    folder._release()
+    assert RunFolder(tmp_path / "now", "b").path == tmp_path / "now-2"
+    assert [*(tmp_path / "now" / "notes").iterdir()] != []
 
 
 def test_a_finished_record_is_never_written_into(tmp_path):
@@ -111,6 +161,17 @@ def test_clearing_keeps_the_record_and_removes_an_empty_folder(tmp_path):
 def test_names_of_runs():
     assert re.fullmatch(r"\d{8}-\d{6}-gpt2", run_name(("gpt2",), 0.0))
     assert re.fullmatch(r"\d{8}-\d{6}", run_name(("gpt2", "gpt3"), 0.0))
+
+
+def test_a_new_run_has_a_folder_of_its_own_beside_the_record_that_is_asked_for(tmp_path):
+    settings = Settings(models=("org/gpt2",))
+    usual = new_folder(RunOptions(settings), tmp_path, 0.0)
+    assert usual.wanted.parent == tmp_path / ".stillwired" / "records"
+    assert usual.wanted.name.endswith("-gpt2")
+    asked = RunOptions(settings, tmp_path / "out" / "base.json")
+    first, second = (new_folder(asked, tmp_path, 0.0) for _ in range(2))
+    assert first.wanted == tmp_path / "out" / "base.run"
+    assert first.path != second.path
 
 
 def test_the_environment_does_not_depend_on_what_was_imported(monkeypatch):

@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from stillwired.clock import ELSE, FITS, JUDGING
 from stillwired.errors import (
     AnatomyError,
+    CacheError,
     ClaimError,
     EngineError,
     MismatchError,
@@ -14,6 +16,7 @@ from stillwired.errors import (
 )
 from stillwired.judge import Claim, InstrumentCheck, Level, Obstacle, Outcome, Paper, Word
 from stillwired.options import RunOptions
+from stillwired.records.record import merge
 from stillwired.records.run import RunFolder
 from stillwired.records.session import Judge, Run, cell_of, check_cells, obstacle_of
 from stillwired.settings import Settings
@@ -44,6 +47,46 @@ class Fake:
 def run_of(tmp_path, **settings):
     options = RunOptions(Settings(**settings))
     return Run(options, RunFolder(tmp_path / "run", "token"), print)
+
+
+def test_a_mutant_is_made_of_the_sound_checkpoint_which_is_prepared_once(tmp_path):
+    asked = []
+
+    def how(spec):
+        asked.append(spec)
+        return Fake(spec)
+
+    run = run_of(tmp_path)
+    run.prepare_all(["m", "m~rounded-to-4-bits", "n~noise-of-a-half"], how)
+    assert asked == ["m", "n"]
+    assert run.prepared("m") == run.prepared("m~rounded-to-4-bits").sound == Fake("m")
+    known = run.folder.notes("checkpoint")
+    assert known["m~rounded-to-4-bits"]["name"] == "m~rounded-to-4-bits"
+    assert known["m~rounded-to-4-bits"]["layers"] == 4
+
+
+def test_what_goes_wrong_under_a_mutant_was_noticed():
+    """Otherwise it is an error; an error of the machine stays one."""
+    for error in (EngineError("Nothing changed."), AnatomyError("No."), ClaimError("No rows.")):
+        assert obstacle_of(error) is None
+        assert obstacle_of(error, "m") is None
+        noticed = obstacle_of(error, "m~rounded-to-4-bits")
+        assert (noticed.word, noticed.name) == (Word.BROKEN, "noticed by an error")
+        assert noticed.detail == str(error)
+    for error in (CacheError("Full."), UsageError("No."), ValueError("No.")):
+        assert obstacle_of(error, "m~rounded-to-4-bits") is None
+    lacking = obstacle_of(MissingComponentError("No heads."), "m~rounded-to-4-bits")
+    assert lacking.word is Word.NOT_APPLICABLE
+
+
+def test_figures_stand_in_the_record_of_their_own_checkpoint(tmp_path):
+    run = run_of(tmp_path, models=("m", "n"))
+    run.note_figure("shared", {"x": 0})
+    run.note_figure("map", {"x": 1}, "m")
+    run.note_figure("map", {"x": 2}, "n")
+    figures = {spec: merge(run.folder, spec, run.facts)[0]["figures"] for spec in ("m", "n")}
+    assert figures["m"] == {"shared": {"x": 0}, "map": {"x": 1}}
+    assert figures["n"] == {"shared": {"x": 0}, "map": {"x": 2}}
 
 
 def test_the_checkpoint_is_no_part_of_a_cell():
@@ -136,6 +179,13 @@ def test_a_verdict_is_kept_as_soon_as_it_is_there(tmp_path):
     with pytest.raises(ClaimError, match="judges twice"):
         judge(arm=ARM)
     assert len(run.folder.cells()) == 1
+    (spent,) = run.folder.notes("spent").values()
+    assert {JUDGING, ELSE} <= set(spent)
+    # Another process of the run has a note of its own; the record adds them up.
+    run.folder.note("spent", "another process", {JUDGING: 2.0, FITS: 3.0})
+    record, _ = merge(run.folder, None, run.facts)
+    assert record["times"]["spent"][JUDGING] == pytest.approx(spent[JUDGING] + 2.0)
+    assert record["times"]["spent"][FITS] == pytest.approx(spent.get(FITS, 0.0) + 3.0)
 
 
 def test_what_stands_beside_is_kept_with_its_rows(tmp_path):

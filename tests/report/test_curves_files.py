@@ -7,7 +7,7 @@ import pytest
 from stillwired.errors import RecordError
 from stillwired.records.record import read_record
 from stillwired.report import curves_figure
-from stillwired.report.curves_files import curve_path, draw, draw_again, draw_beside
+from stillwired.report.curves_files import draw, draw_again, draw_beside, picture_path
 from tests.report.made_curves import family, outcome, write
 
 READ = (family("linear"), family("vocabulary"), outcome("bigram"))
@@ -20,9 +20,15 @@ def record(tmp_path):
 
 def test_figures_lie_beside_their_record_and_carry_its_name(tmp_path):
     path = tmp_path / "record.json"
-    assert curve_path(path, 1) == tmp_path / "future-lens-N1.svg"
-    assert curve_path(path, 1, tmp_path / "out") == tmp_path / "out" / "future-lens-N1.svg"
-    assert curve_path(tmp_path / "record-m.json", 2) == tmp_path / "record-m.future-lens-N2.svg"
+    assert picture_path(path, "future-lens-N1.svg") == tmp_path / "future-lens-N1.svg"
+    assert (
+        picture_path(path, "future-lens-N1.svg", tmp_path / "out")
+        == tmp_path / "out" / "future-lens-N1.svg"
+    )
+    assert (
+        picture_path(tmp_path / "record-m.json", "future-lens-N2.svg")
+        == tmp_path / "record-m.future-lens-N2.svg"
+    )
 
 
 def test_a_record_is_drawn_n_by_n_with_the_same_bytes_each_time(record, tmp_path):

@@ -10,16 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from stillwired.errors import UsageError
 from stillwired.instruments.lens import Grid
-from stillwired.report.lens_page import (
-    About,
-    lens_page,
-    require_place,
-    sentence,
-    spoken,
-    write_page,
-)
+from stillwired.report.lens_page import About, lens_page, sentence, spoken
 from stillwired.report.lens_style import DARK, LIGHT, SHADES, shade, shades
 
 HOSTILE = (
@@ -278,38 +270,3 @@ def test_shades_are_even_and_differ():
         assert len(steps) == SHADES + 1
         assert steps == sorted(steps, reverse=theme is LIGHT)
         assert max(steps[0], steps[-1]) / min(steps[0], steps[-1]) > 2
-
-
-# The file.
-
-
-def test_pages_are_written_whole(tmp_path, monkeypatch):
-    path = tmp_path / "new" / "lens.html"
-    require_place(path)
-    assert not list(path.parent.iterdir())
-    write_page(path, "<p>é\n")
-    assert path.read_bytes() == "<p>é\n".encode()
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("os.fsync", stop)
-    with pytest.raises(KeyboardInterrupt):
-        write_page(path, "other")
-    assert path.read_text() == "<p>é\n"
-    assert [found.name for found in path.parent.iterdir()] == ["lens.html"]
-
-
-def test_places_that_cannot_be_written_are_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"lens\.html cannot be written: .*--out"):
-        require_place(tmp_path / "file" / "lens.html")
-    with pytest.raises(UsageError, match=r"is a folder\. Name a file in it"):
-        require_place(tmp_path)
-
-
-def test_what_is_there_stays_as_it_is_until_it_is_written(tmp_path):
-    path = tmp_path / "lens.html"
-    path.write_text("old")
-    require_place(path)
-    assert path.read_text() == "old"

@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 
 from stillwired.judge import Verdict, Word
+from stillwired.options import RunOptions
 from stillwired.records.expected import Expectations, ExpectedCell
 from stillwired.records.finish import Finished
+from stillwired.records.ledger import Ledger
 from stillwired.records.record import RunFacts
 from stillwired.records.run import RunFolder
+from stillwired.records.session import Run
 from stillwired.report.curves_files import Drawn
-from stillwired.report.summary import Page, aftermath, heads, nothing_judged, summary
+from stillwired.report.summary import Page, aftermath, heads, nothing_judged, results, summary
+from stillwired.settings import Settings
 
 REGIME = {"device": "cpu", "dtype": "float32", "attention": "eager"}
 
@@ -102,6 +106,9 @@ def test_the_header_names_each_checkpoint_once_and_the_libraries():
     assert "torch" in lines[2]
     (line, *_) = plain(heads(RunFacts("quick", (), 0, REGIME), Page(200)))
     assert line == "stillwired  no checkpoint  quick  seed 0"
+    redrawn = RunFacts("quick", (), 0, REGIME, redraw="seed-3")
+    (line, *_) = plain(heads(redrawn, Page(200)))
+    assert line == "stillwired  no checkpoint  quick  seed 0  redraw seed-3"
 
 
 def test_what_stayed_behind_is_said(tmp_path):
@@ -117,6 +124,25 @@ def test_what_stayed_behind_is_said(tmp_path):
     assert plain(aftermath([], page, folder, errors=2)) == [
         "2 not judged, because of errors.",
         "No claim was judged, so there is no record.",
+    ]
+
+
+def test_a_run_ends_with_each_table_its_own_curves_and_what_went_wrong(tmp_path):
+    options = RunOptions(Settings(cache=tmp_path / "cache"))
+    ledger = Ledger(Run(options, RunFolder(tmp_path / "run", "t"), print), errors=2)
+    one, other = Path("/r/one.json"), Path("/r/other.json")
+    unread = finished(verdict(Word.FAILS), gate=Decision(), record=other)
+    unread.checkpoint["spec"] = None
+    ledger.finished = [finished(verdict(Word.HOLDS), gate=Decision(), record=one), unread]
+    drawn = {one: Drawn((Path("/r/one.svg"),)), other: Drawn()}
+    lines = plain(results(ledger, Page(300), drawn))
+    (first, second) = (k for k, line in enumerate(lines) if "record: " in line)
+    assert f"record: /r/one.json   cache: {tmp_path / 'cache'}" in lines[first]
+    assert lines[first + 1] == "curves:  /r/one.svg"
+    assert lines[second].endswith("record: /r/other.json")
+    assert lines[second + 1 :] == [
+        "2 primary cells, none fails",
+        "2 not judged, because of errors.",
     ]
 
 
@@ -142,3 +168,11 @@ def test_curves_stand_beside_the_record_or_the_reason_why_there_are_none():
     for drawn in (None, Drawn()):
         assert not any("curves" in line for line in plain(summary(one, page, drawn=drawn)))
     assert len(plain(summary(one, Page(160, quiet=2), drawn=Drawn(paths)))) == 1
+
+
+def test_a_summary_says_what_the_time_went_into():
+    one = finished(verdict(Word.HOLDS))
+    one.spent.update({"fits": 10.0, "everything else": 5.0, "passes of the model": 85.0})
+    lines = plain(summary(one, Page(120), seconds=100))
+    assert "time:    passes of the model 85 %  fits 10 %  everything else 5 %" in lines
+    assert not any(line.startswith("time:") for line in plain(summary(one, Page(120, quiet=1))))

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwired.judge import BesideResult, CheckResult, Claim, Level, Paper, Verdict, Word
+from stillwired.records.baseline import Side
 from stillwired.records.expected import Expectations, ExpectedCell
 from stillwired.report.terminal import (
     STYLES,
     Row,
     beside,
     closing,
+    failure,
     message,
     table,
     tally,
@@ -215,6 +217,9 @@ def test_the_title_says_where_passes_ran():
     regime = {**CHECKPOINT["regime"], "remote": "https://api.ndif.us"}
     (line,) = title({**CHECKPOINT, "regime": regime}, "quick", 0, 200)
     assert "cpu fp32 eager at https://api.ndif.us" in line
+    regime = {**CHECKPOINT["regime"], "device": "cuda", "accelerator": "2 x NVIDIA L4"}
+    (line,) = title({**CHECKPOINT, "regime": regime}, "quick", 0, 200)
+    assert "cuda (2 x NVIDIA L4) fp32 eager" in line
 
 
 def test_a_title_without_a_checkpoint():
@@ -338,6 +343,52 @@ def test_a_message_says_nothing_twice():
 def test_a_report_that_did_not_come_about_says_what_was_expected(word, says):
     expected = Expectations(Path("ci/m.json"), "m", "quick", {})
     assert unexpected(CLAIM, verdict(word, reported=True), expected).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("word", "fails", "fails_where_failure_is_expected"),
+    [
+        (Word.HOLDS, False, True),
+        (Word.FAILS, True, False),
+        (Word.BROKEN, True, True),
+        (Word.INCONCLUSIVE, False, True),
+        (Word.NOT_APPLICABLE, False, True),
+    ],
+)
+def test_a_test_fails_by_its_verdict_or_by_what_is_expected(
+    word, fails, fails_where_failure_is_expected
+):
+    found = verdict(word)
+    assert failure(CLAIM, found, None) == (message(CLAIM, found) if fails else "")
+    cell = ExpectedCell(found.claim, found.params, (Word.FAILS,), "too small a model")
+    expected = Expectations(Path("ci/m.json"), "m", "quick", {cell.key: cell})
+    said = unexpected(CLAIM, found, expected) if fails_where_failure_is_expected else ""
+    assert failure(CLAIM, found, expected) == said
+
+
+@pytest.mark.parametrize(
+    ("word", "held", "fails"),
+    [
+        (Word.HOLDS, True, False),
+        (Word.FAILS, True, True),
+        (Word.FAILS, False, False),
+        (Word.BROKEN, True, True),
+        (Word.BROKEN, False, True),
+        (Word.INCONCLUSIVE, True, False),
+        (Word.NOT_APPLICABLE, True, True),
+        (Word.NOT_APPLICABLE, False, False),
+    ],
+)
+def test_with_a_baseline_a_test_fails_if_its_claim_held_before_and_does_not_now(word, held, fails):
+    found = verdict(word)
+    stored = {**found.to_json(), "verdict": "HOLDS" if held else "FAILS"}
+    baseline = Side(Path("ci/base.json"), {}, {found.key: stored})
+    said = failure(CLAIM, found, None, baseline)
+    assert bool(said) is fails
+    if fails and word is not Word.BROKEN:
+        assert said == f"{word}, and it held in base.json\n{message(CLAIM, found)}"
+    elsewhere = Side(Path("ci/base.json"), {}, {})
+    assert bool(failure(CLAIM, found, None, elsewhere)) is (word is Word.BROKEN)
 
 
 @pytest.mark.parametrize("listed", [True, False])

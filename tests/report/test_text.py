@@ -25,6 +25,12 @@ def test_numbers(value, written):
     assert text.number(value) == written
 
 
+def test_intervals_have_open_ends_or_are_none():
+    assert text.interval(-0.5, 0.25) == "−0.500 … 0.250"
+    assert text.interval(0.1, None) == "0.100 … –"
+    assert text.interval(None, None) == "–"
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [

@@ -113,6 +113,36 @@ def test_damage_at_any_byte_of_any_file_is_found(store: Store) -> None:
         assert rebuilt or path.name == "entry.json"
 
 
+def altered(path: Path, content: bytes) -> None:
+    """Change a file and leave its time alone, as a failing disk does."""
+    stat = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_file_is_compared_with_its_digest_when_a_process_first_asks_for_it(store: Store) -> None:
+    builder = Builder()
+    path = store.file("kind", {}, "a.bin", builder)
+    assert path.read_bytes() == builder.content
+    altered(path, b"Content" * 100)
+    # This process has read it, and whoever has not sees what a quick check cannot.
+    assert store.file("kind", {}, "a.bin", builder).read_bytes() != builder.content
+    assert store.folder("kind", {}, builder, check="quick") == path.parent
+    other = Store(store.root)
+    assert other.file("kind", {}, "inner/b.txt", builder).read_text() == "b"
+    assert builder.calls == 1
+    with pytest.warns(CacheWarning, match=r"the content of a\.bin has changed"):
+        assert other.file("kind", {}, "a.bin", builder) == path
+    assert path.read_bytes() == builder.content
+    assert builder.calls == 2
+    assert leftovers(store) == []
+
+
+def test_a_file_that_is_no_part_of_its_entry_is_an_error(store: Store) -> None:
+    with pytest.raises(CacheError, match=r"wrote no file c\.bin"):
+        store.file("kind", {}, "c.bin", Builder())
+
+
 def test_a_copied_cache_is_read_in_full_once_and_trusted_then(tmp_path: Path) -> None:
     builder = Builder()
     store = Store(tmp_path / "one")
@@ -152,9 +182,7 @@ def test_verify_tells_whole_entries_from_damaged_ones(store: Store) -> None:
     good = store.folder("kind", {"n": 1}, Builder())
     bad = store.folder("kind", {"n": 2}, Builder())
     gone = store.folder("kind", {"n": 3}, Builder())
-    stat = (bad / "a.bin").stat()
-    (bad / "a.bin").write_bytes(b"Content" * 100)
-    os.utime(bad / "a.bin", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    altered(bad / "a.bin", b"Content" * 100)
     (gone / "entry.json").unlink()
 
     found = {entry.path: (ok, why) for entry, ok, why in store.verify()}
@@ -230,6 +258,19 @@ def test_what_a_killed_process_left_is_swept_and_a_living_one_kept(store: Store)
         living.kill()
         living.communicate(timeout=30)
         killed.communicate(timeout=30)
+
+
+def test_what_kills_at_other_moments_leave_is_swept_in_time(store: Store) -> None:
+    scratch = store.root / "tmp"
+    scratch.mkdir(parents=True)
+    # Killed after its folder was gone; and work that somebody may go on with, old and new.
+    (scratch / "1-abc.alive").touch()
+    for name in ("old.safetensors", "new.safetensors"):
+        (scratch / name).touch()
+    os.utime(scratch / "old.safetensors", (1, 1))
+    with store.scratch() as lent:
+        names = {path.name for path in scratch.iterdir()}
+        assert names == {"sweep.lock", "new.safetensors", lent.name, f"{lent.name}.alive"}
 
 
 def test_two_processes_build_one_entry_once(store: Store, tmp_path: Path) -> None:

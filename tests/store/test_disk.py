@@ -11,6 +11,7 @@ from stillwired.store.disk import (
     is_full_disk,
     is_read_only,
     megabytes,
+    naming,
     require_space,
 )
 
@@ -68,3 +69,12 @@ def test_space_is_required_where_the_folder_will_be(tmp_path: Path) -> None:
 )
 def test_bytes_for_people(count: int, text: str) -> None:
     assert megabytes(count) == text
+
+
+def test_an_error_of_reading_names_its_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="in the way") as caught, naming(tmp_path / "a"):
+        raise OSError(errno.EIO, "in the way")
+    assert caught.value.filename == str(tmp_path / "a")
+    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path / "a"):
+        (tmp_path / "b").read_bytes()
+    assert caught.value.filename == str(tmp_path / "b")

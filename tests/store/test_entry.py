@@ -15,6 +15,7 @@ from stillwired.store.entry import (
     Entry,
     canonical,
     check,
+    check_content,
     describe,
     key_of,
     read_manifest,
@@ -133,7 +134,11 @@ def test_a_link_is_never_part_of_an_entry(stored: Entry) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b"\xff\xfe", b'{"files": 3}', b"null", b'{"kind": "kind"']
+    "content",
+    [
+        *(b"", b"[]", b"{}", b"\xff\xfe", b'{"files": 3}', b"null", b'{"kind": "kind"'),
+        *(b"[" * 100_000, b'{"files": [{"name": "a", "size": 1e999, "sha256": ""}]}'),
+    ],
 )
 def test_an_unreadable_manifest_is_damage(stored: Entry, content: bytes) -> None:
     (stored.path / MANIFEST).write_bytes(content)
@@ -151,3 +156,14 @@ def test_a_manifest_of_another_entry_is_damage(stored: Entry) -> None:
     manifest.unlink()
     with pytest.raises(DamagedEntryError, match="missing"):
         read_manifest(stored.path)
+
+
+def test_the_content_of_one_file_can_be_compared_alone(stored: Entry) -> None:
+    other = stored.path / "inner" / "b.bin"
+    other.write_bytes(b"SECOND")
+    check_content(stored, "a.bin")
+    with pytest.raises(DamagedEntryError, match=r"content of inner/b\.bin"):
+        check_content(stored, "inner/b.bin")
+    (stored.path / "c.bin").write_bytes(b"first")
+    with pytest.raises(DamagedEntryError, match=r"content of c\.bin"):
+        check_content(stored, "c.bin")

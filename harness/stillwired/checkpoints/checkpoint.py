@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 from stillwired.checkpoints.loading import (
     check_finite,
     check_loaded,
+    check_spread,
     check_tokenizer,
+    panics_told,
     quiet_progress,
 )
+from stillwired.checkpoints.memory import require_memory, room_on_gpus
 from stillwired.checkpoints.prepare import Prepared, key_value_heads
-from stillwired.checkpoints.regime import Regime, check_regime, computed_by, suit_experts
+from stillwired.checkpoints.regime import (
+    Regime,
+    check_regime,
+    computed_by,
+    hardware,
+    suit_experts,
+)
+from stillwired.clock import LOADING, spending
 from stillwired.errors import CheckpointError, UsageError
 
 __all__ = ["Checkpoint", "Regime"]
@@ -40,7 +50,9 @@ class Checkpoint:
         self.prepared = prepared
         self.regime = regime or Regime()
         self._lock = threading.RLock()
-        self._loaded: tuple[nn.Module, Any] | None = None
+        self._model: nn.Module | None = None
+        self._tokenizer: Any = None
+        self._verified = False
 
     @classmethod
     def of_model(
@@ -84,7 +96,7 @@ class Checkpoint:
         )
         dtype = str(model.dtype).removeprefix("torch.")
         made = cls(prepared, Regime(str(model.device), dtype, config._attn_implementation))
-        made._loaded = made._ready(model, tokenizer)
+        made._tokenizer, made._model = tokenizer, made._ready(model, tokenizer)
         return made
 
     def __repr__(self) -> str:
@@ -103,7 +115,8 @@ class Checkpoint:
     @property
     def key(self) -> dict[str, str]:
         """What a cache key needs to know: the checkpoint's digest, how it is run and by what."""
-        return {"checkpoint": self.digest, **self.regime.to_json(), **computed_by()}
+        how = {**self.regime.to_json(), **hardware(self.regime)}
+        return {"checkpoint": self.digest, **how, **computed_by()}
 
     @property
     def model(self) -> Any:
@@ -114,12 +127,22 @@ class Checkpoint:
                 not fit.
             UsageError: If this machine or this family lacks the device, dtype or kernel.
         """
-        return self._load()[0]
+        with self._lock:
+            if self._model is None:
+                self._model = self._model_from_folder()
+            return self._model
 
     @property
     def tokenizer(self) -> Any:
-        """The transformers tokenizer; errors as for `model`."""
-        return self._load()[1]
+        """The transformers tokenizer; it loads without the weights.
+
+        Raises:
+            CheckpointError: If it cannot be loaded, or does not fit the vocabulary.
+        """
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = self._tokenizer_from_folder()
+            return self._tokenizer
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -136,7 +159,8 @@ class Checkpoint:
     def prefix(self) -> list[int]:
         """The special tokens that the tokenizer itself puts before a text, often none."""
         text = "a text"
-        encoded = self.tokenizer(text, return_special_tokens_mask=True)
+        with panics_told(self.name):
+            encoded = self.tokenizer(text, return_special_tokens_mask=True)
         ids = list(encoded["input_ids"])
         mask = list(encoded["special_tokens_mask"])
         return ids[: mask.index(0)]
@@ -149,15 +173,16 @@ class Checkpoint:
         """
         if not texts:
             return []
-        encoded = self.tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            padding=False,
-            truncation=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
+        with panics_told(self.name):
+            encoded = self.tokenizer(
+                list(texts),
+                add_special_tokens=False,
+                padding=False,
+                truncation=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )
         ids: list[list[int]] = encoded["input_ids"]
         rows = self.prepared.vocabulary
         for text, tokens in zip(texts, ids, strict=True):
@@ -169,22 +194,42 @@ class Checkpoint:
                 )
         return ids
 
-    def _load(self) -> tuple[Any, Any]:
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = self._from_folder()
-            return self._loaded
+    # What mutants replace
 
-    def _from_folder(self) -> tuple[nn.Module, Any]:
+    def change(self, model: Any) -> None:
+        """Change the weights that were just loaded; a sound checkpoint leaves them alone."""
+
+    # Inside
+
+    @spending(LOADING)
+    def _tokenizer_from_folder(self) -> Any:
+        from transformers import AutoTokenizer
+
+        self._verify()
+        with panics_told(self.name):
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(
+                    self.prepared.folder, trust_remote_code=False, local_files_only=True
+                )
+            except Exception as error:
+                raise self._explained(error) from error
+        check_tokenizer(tokenizer, self.prepared.vocabulary, self.name)
+        return tokenizer
+
+    @spending(LOADING)
+    def _model_from_folder(self) -> nn.Module:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
         device, dtype = check_regime(self.regime)
-        try:
-            with quiet_progress():
+        require_memory(self.name, self.prepared.parameters, self.regime)
+        self._verify()
+        with quiet_progress(), panics_told(self.name):
+            try:
                 model, info = AutoModelForCausalLM.from_pretrained(
                     self.prepared.folder,
                     dtype=dtype,
+                    **self._placement(),
                     attn_implementation=self.regime.attention,
                     use_safetensors=True,
                     trust_remote_code=False,
@@ -193,12 +238,11 @@ class Checkpoint:
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
                 )
-                tokenizer = AutoTokenizer.from_pretrained(
-                    self.prepared.folder, trust_remote_code=False, local_files_only=True
-                )
-        except Exception as error:
-            raise self._explained(error) from error
+            except Exception as error:
+                raise self._explained(error) from error
         check_loaded(info, self.name)
+        if self.regime.device_map:
+            check_spread(model, self.name)
         if model.config._attn_implementation != self.regime.attention:
             raise UsageError(
                 f"{self.name} came up with the attention kernel "
@@ -206,22 +250,36 @@ class Checkpoint:
                 "--claims-attention eager."
             )
         try:
-            model = model.to(device)
+            model = model if self.regime.device_map else model.to(device)
         except torch.OutOfMemoryError as error:
             raise UsageError(
                 f"{self.name} in {self.regime.dtype} does not fit into the memory of "
                 f"{self.regime.device}. Use another device, or a smaller checkpoint."
             ) from error
-        return self._ready(model, tokenizer)
+        return self._ready(model, self.tokenizer)
 
-    def _ready(self, model: Any, tokenizer: Any) -> tuple[nn.Module, Any]:
+    def _verify(self) -> None:
+        """Compare the files with their digest, once."""
+        if not self._verified:
+            self.prepared.verify()
+            self._verified = True
+
+    def _placement(self) -> dict[str, Any]:
+        """How a model that is spread is to be laid out: over GPUs, and nothing but them."""
+        if not self.regime.device_map:
+            return {}
+        return {"device_map": self.regime.device_map, "max_memory": room_on_gpus()}
+
+    def _ready(self, model: Any, tokenizer: Any) -> nn.Module:
         check_finite(model, self.name)
         rows = int(model.get_input_embeddings().weight.shape[0])
         check_tokenizer(tokenizer, rows, self.name)
         suit_experts(model)
         model.eval()
         model.requires_grad_(False)
-        return model, tokenizer
+        self.change(model)
+        ready: nn.Module = model
+        return ready
 
     def _explained(self, error: Exception) -> Exception:
         """Tell a kernel that is not to be had from a checkpoint that cannot be loaded."""

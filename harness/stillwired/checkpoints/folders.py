@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stillwired.checkpoints.sizes import absurd_size
 from stillwired.checkpoints.spec import PICKLED, WHY_NOT_PICKLED
-from stillwired.checkpoints.weights import count_parameters
+from stillwired.checkpoints.weights import count_parameters, read_header
 from stillwired.errors import CheckpointError
+from stillwired.store.disk import naming
 
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
@@ -27,7 +31,15 @@ TOKENIZER_FILES = (
     "merges.txt",
     "vocab.txt",
 )
-_WITH_CODE = (CONFIG, "tokenizer_config.json", "processor_config.json")
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+_WITH_CODE = (CONFIG, _TOKENIZER_CONFIG, "processor_config.json")
+# What transformers reads as well, although nothing that is computed depends on it.
+_BESIDE = (
+    *("generation_config.json", "chat_template.json", "chat_template.jinja", "tekken.json"),
+    "additional_chat_templates/*.jinja",
+)
+_LARGEST_FILE = 256_000_000  # bytes of anything but weights; the largest tokenizers have 40 MB
+_MODEL_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -61,8 +73,9 @@ def inspect_folder(folder: Path) -> Layout:
     """Find a checkpoint's files, refusing what is incomplete or unsafe.
 
     Raises:
-        CheckpointError: If config, weights or tokenizer are missing or damaged, if the weights
-            are pickled, or if the checkpoint wants to run code of its own.
+        CheckpointError: If config, weights or tokenizer are missing, damaged or of absurd size, if
+            the weights are pickled, or if the checkpoint wants to run code of its own or to read
+            files of other folders.
     """
     refuse_code(folder)
     weights, index = _weights(folder)
@@ -84,24 +97,91 @@ def inspect_folder(folder: Path) -> Layout:
             "weights with save_pretrained."
         )
     present = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    for path in (*present, *(path for name in _BESIDE for path in folder.glob(name))):
+        _refuse_giant(path)
+    _refuse_other_files(folder / _TOKENIZER_CONFIG)
     return Layout(folder, config, weights, (folder / CONFIG, *index, *present))
+
+
+def check_config(layout: Layout) -> None:
+    """Refuse a config that names no model, or one that the weights cannot be.
+
+    Raises:
+        CheckpointError: Names what is wrong; also if a weights file is damaged.
+    """
+    path, kind = layout.folder / CONFIG, layout.config.get("model_type", "unknown")
+    if not isinstance(kind, str) or not _MODEL_TYPE.fullmatch(kind):
+        raise CheckpointError(
+            f"{path} has the model_type {str(kind)[:80]!r}, which is no name of an architecture. "
+            "Fetch or export it again."
+        )
+    tensors = [tensor for weights in layout.weights for tensor in read_header(weights)]
+    largest = max((size for tensor in tensors for size in tensor.shape), default=0)
+    absurd = absurd_size(layout.config, len(tensors), largest)
+    if absurd:
+        raise CheckpointError(
+            f"{path} does not belong to the weights beside it: {absurd}. Use the config that the "
+            "model was saved with."
+        )
 
 
 def refuse_code(folder: Path) -> None:
     """Refuse a checkpoint that asks for code of its own to be run.
 
     Raises:
-        CheckpointError: If one of its JSON files has an ``auto_map``.
+        CheckpointError: If one of its JSON files has an ``auto_map``, or its config names a kernel
+            on the hub.
     """
     for name in _WITH_CODE:
         path = folder / name
-        if path.is_file() and "auto_map" in _json(path):
+        content = _json(path) if path.is_file() else {}
+        if "auto_map" in content:
             raise CheckpointError(
                 f"{path} asks for Python code from the checkpoint itself (auto_map). Such code "
                 "could do anything on this machine, so it is never run, and there is no switch "
                 "for it. Use a copy without auto_map, if transformers has this architecture built "
                 "in."
             )
+        for field, kernel in _kernels(content):
+            raise CheckpointError(
+                f"{path} asks for a kernel from the hub ({field}: {kernel[:80]!r}), which is code "
+                "like any other, so it is never run. Remove that line; --claims-attention chooses "
+                "among the kernels that come with transformers."
+            )
+
+
+def _kernels(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Hub ids among the implementations that a config, or one inside of it, chooses."""
+    pending: list[tuple[str, Any]] = [("", content)]
+    while pending:
+        field, value = pending.pop()
+        if isinstance(value, dict):
+            inside = "_implementation" in field
+            pending += [(field if inside else key, inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            pending += [(field, inner) for inner in value]
+        elif isinstance(value, str) and "_implementation" in field and "/" in value:
+            yield field, value
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Refuse a tokenizer that is made from other files than those that are checked."""
+    content = _json(path) if path.is_file() else {}
+    for name in ("fast_tokenizer_files", "init_inputs"):
+        if content.get(name) not in (None, [], ["tokenizer.json"]):
+            raise CheckpointError(
+                f"{path} chooses the tokenizer's files itself ({name}), so what is loaded would "
+                "not be what is checked, and could lie anywhere. Remove that line."
+            )
+
+
+def _refuse_giant(path: Path) -> None:
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        raise CheckpointError(
+            f"{path} has {size} bytes, and no description of a model is that long: at most "
+            f"{_LARGEST_FILE} are read. Fetch or export it again."
+        )
 
 
 def _weights(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -140,7 +220,7 @@ def _shards(folder: Path) -> tuple[Path, ...]:
         raise CheckpointError(f"{index} lists no weights. Export the model again.")
     names = set()
     for name in mapping.values():
-        plain = isinstance(name, str) and name.endswith(".safetensors")
+        plain = isinstance(name, str) and name.endswith(".safetensors") and name.isprintable()
         if not plain or set(name) & set("/\\:\0") or name.startswith("."):
             raise CheckpointError(
                 f"{index} names {name!r}, which is not the plain name of a safetensors file in "
@@ -157,8 +237,10 @@ def _shards(folder: Path) -> tuple[Path, ...]:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    _refuse_giant(path)
     try:
-        content = json.loads(path.read_bytes())
+        with naming(path):
+            content = json.loads(path.read_bytes(), parse_constant=_no_nan)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is not valid JSON ({error}). Fetch or export it again."
@@ -166,3 +248,10 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a JSON object. Fetch or export it again.")
     return content
+
+
+def _no_nan(word: str) -> float:
+    """Take an infinity, which some configs have for "no limit", and nothing that is no number."""
+    if word == "NaN":
+        raise ValueError("NaN is no number")
+    return float(word)

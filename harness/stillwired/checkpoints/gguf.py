@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from stillwired.checkpoints.gguf_header import read_gguf_header
-from stillwired.checkpoints.loading import check_finite, check_loaded, quiet_progress
+from stillwired.checkpoints.loading import check_finite, check_loaded, panics_told, quiet_progress
 from stillwired.errors import CheckpointError
 
 
@@ -32,8 +32,8 @@ def convert_gguf(path: Path, to: Path) -> None:
     """
     read_gguf_header(path)
     # A folder that holds nothing else: config or tokenizer files that lie beside the GGUF file
-    # would otherwise take part.
-    with TemporaryDirectory(prefix="stillwired-") as alone:
+    # would otherwise take part. It lies where a process that is killed leaves nothing behind.
+    with TemporaryDirectory(dir=to) as alone, panics_told(str(path)):
         link = Path(alone, "model.gguf")
         link.symlink_to(path.absolute())
         try:

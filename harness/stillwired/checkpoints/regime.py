@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from stillwired.errors import UsageError
+from stillwired.settings import Settings
 
 if TYPE_CHECKING:
     import torch
+
+AUTO = "auto"
+"""The device that stands for the best one that this machine has."""
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 # Names, and no hub ids: transformers would take "org/kernel" as code to fetch and run.
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+
+# As transformers and accelerate call the ways to spread a model over the GPUs that are seen.
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 @dataclass(frozen=True)
@@ -28,18 +36,33 @@ class Regime:
         attention: Attention kernel, as transformers calls it.
         remote: The host that runs the passes; empty for this machine. The device is then that of
             the copy here, which unembeds and checks.
+        device_map: How the model is spread over several GPUs; empty where it lies on one device.
     """
 
     device: str = "cpu"
     dtype: str = "float32"
     attention: str = "eager"
     remote: str = ""
+    device_map: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Regime:
+        """Take the regime that a run was asked for."""
+        return cls(
+            settings.device,
+            settings.dtype,
+            settings.attention,
+            settings.remote,
+            settings.device_map,
+        )
 
     def to_json(self) -> dict[str, str]:
-        """What a record keeps."""
-        kept = {"device": self.device, "dtype": self.dtype, "attention": self.attention}
-        # Said only where it is so: records and cached readings of local runs know no such key.
-        return {**kept, "remote": self.remote} if self.remote else kept
+        """What a record keeps: the kind of device, since its number says nothing elsewhere."""
+        kind = self.device.partition(":")[0]
+        kept = {"device": kind, "dtype": self.dtype, "attention": self.attention}
+        # Said only where it is so: records and cached readings of local runs know no such keys.
+        more = {"remote": self.remote, "device_map": self.device_map}
+        return kept | {key: value for key, value in more.items() if value}
 
     def __str__(self) -> str:
         return " ".join(self.to_json().values())
@@ -47,9 +70,14 @@ class Regime:
 
 def computed_by() -> dict[str, str]:
     """Libraries and threads that numbers depend on in their last bits, and sometimes further."""
-    libraries = ("torch", "transformers", "nnsight", "numpy")
     threads = os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
-    return {**{name: version(name) for name in libraries}, "threads": str(threads)}
+    return {**_versions(), "threads": str(threads)}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # Asked for with every cached reading, and each answer is read from a file.
+    return {name: version(name) for name in ("torch", "transformers", "nnsight", "numpy")}
 
 
 def check_regime(regime: Regime) -> tuple[torch.device, torch.dtype]:
@@ -72,6 +100,11 @@ def check_regime(regime: Regime) -> tuple[torch.device, torch.dtype]:
         raise UsageError(
             f"There is no dtype {regime.dtype!r} to run in. Choose one of: {', '.join(DTYPES)}."
         )
+    if regime.device_map and regime.device_map not in DEVICE_MAPS:
+        raise UsageError(
+            f"There is no device map {regime.device_map!r}. Choose one of: "
+            f"{', '.join(DEVICE_MAPS)}."
+        )
     dtype: torch.dtype = getattr(torch, regime.dtype)
     present = _devices()
     try:
@@ -84,6 +117,11 @@ def check_regime(regime: Regime) -> tuple[torch.device, torch.dtype]:
             f"This machine has no device {regime.device!r} that torch {torch.__version__} can use. "
             f"It has: {', '.join(present)}."
         )
+    if regime.device_map and device.type != "cuda":
+        raise UsageError(
+            f"--claims-device-map {regime.device_map} spreads a model over CUDA devices, and this "
+            f"run's device is {regime.device}. Give --claims-device cuda, or leave the map out."
+        )
     if not _computes(device, dtype):
         usable = [name for name in DTYPES if _computes(device, getattr(torch, name))]
         raise UsageError(
@@ -91,6 +129,42 @@ def check_regime(regime: Regime) -> tuple[torch.device, torch.dtype]:
             f"{', '.join(usable)}."
         )
     return device, dtype
+
+
+def resolved(device: str) -> str:
+    """Return the device that is meant; ``auto`` is a CUDA device if there is one, else the CPU.
+
+    Apple's GPUs are had by name only: nothing has been run on one.
+    """
+    if device != AUTO:
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def gpus() -> tuple[str, ...]:
+    """Return the names of the CUDA devices that are seen."""
+    import torch
+
+    return tuple(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
+
+
+def hardware(regime: Regime) -> dict[str, str]:
+    """Name what computes in a regime, where that is no CPU: ``{"accelerator": "2 x NVIDIA L4"}``.
+
+    Other GPUs sum in another order, so a record says which there were, and what was read on one
+    kind is not taken for another's.
+    """
+    kind, _, number = regime.device.partition(":")
+    # Asked for with every cached reading: a run on the CPU needs no torch to say that it has none.
+    names = gpus() if kind == "cuda" else ()
+    if not names:
+        return {}
+    if not regime.device_map:
+        return {"accelerator": names[int(number or 0)]}
+    counted = {name: names.count(name) for name in names}
+    return {"accelerator": ", ".join(f"{count} x {name}" for name, count in counted.items())}
 
 
 def suit_experts(model: Any) -> None:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stillwired.errors import CheckpointError
+from stillwired.store.disk import naming
 
 _LENGTH = 8  # bytes of the header's length, little-endian
 _LONGEST = 100_000_000  # the format's own limit for a header
+_MOST_DIMENSIONS = 64  # of a tensor; torch has no more
 
 
 @dataclass(frozen=True)
@@ -40,18 +44,23 @@ def read_header(path: Path) -> tuple[TensorFacts, ...]:
     """
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             length = int.from_bytes(file.read(_LENGTH), "little")
-            if size < _LENGTH or length > min(size - _LENGTH, _LONGEST):
+            if size < _LENGTH or length > size - _LENGTH:
                 raise ValueError("its header reaches beyond the end of the file")
-            header = json.loads(file.read(length))
+            if length > _LONGEST:
+                raise ValueError(f"its header has {length} bytes, and {_LONGEST} are allowed")
+            header = json.loads(file.read(length), object_pairs_hook=_no_name_twice)
         header.pop("__metadata__", None)
         facts = tuple(
-            TensorFacts(name, str(tensor["dtype"]), tuple(int(n) for n in tensor["shape"]))
+            TensorFacts(name, str(tensor["dtype"]), _numbers(tensor["shape"], _MOST_DIMENSIONS))
             for name, tensor in header.items()
         )
-        ends = [int(tensor["data_offsets"][1]) for tensor in header.values()]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        places = [_numbers(tensor["data_offsets"], 2) for tensor in header.values()]
+        ends = [end for _, end in places]
+        if sum(end - begin for begin, end in places) != max(ends, default=0):
+            raise ValueError("its tensors overlap or leave gaps")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is not a whole safetensors file: {error}. Fetch or export it again."
         ) from error
@@ -63,6 +72,23 @@ def read_header(path: Path) -> tuple[TensorFacts, ...]:
             "or export it again."
         )
     return facts
+
+
+def _numbers(values: Any, most: int) -> tuple[int, ...]:
+    """Whole numbers from 0 up, which is all that shapes and places are made of."""
+    if not isinstance(values, list) or len(values) > most:
+        raise ValueError("a shape or place of it is no short list")
+    if not all(type(value) is int and value >= 0 for value in values):
+        raise ValueError("a shape or place of it is made of something else than whole numbers")
+    return tuple(values)
+
+
+def _no_name_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse what readers of JSON understand in different ways."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("its header has the same name twice")
+    return found
 
 
 def count_parameters(paths: tuple[Path, ...]) -> int:

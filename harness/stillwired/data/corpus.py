@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+from stillwired.clock import LOADING, spending
 from stillwired.data.document import Document
 from stillwired.data.near_duplicates import near_duplicates
 from stillwired.data.sources import domains, read_domain
@@ -110,6 +111,7 @@ def make_corpus(
     return _frozen(name, _digest(kept, splits, shares), kept, splits, shares, credit_lines, removed)
 
 
+@spending(LOADING)
 def load_corpus(
     store: Store, path: Path | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Corpus:

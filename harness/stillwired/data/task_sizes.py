@@ -43,7 +43,7 @@ class TaskSizes:
     tasks: tuple[str, ...] = ()
     forms: tuple[str, ...] = ("qa", "input-output", "arrow")
     clean: int = 40
-    clean_elsewhere: int = 20
+    clean_elsewhere: int = 12
     shuffled: int = 8
     choosing: int = 25
     judged: int = 100
@@ -82,6 +82,17 @@ SIZES = {
         judged_shuffled=100,
         judged_clean=100,
         judged_text=100,
+    ),
+    # Three that small models are sure of: asked again under every mutant.
+    "mutants": TaskSizes(
+        tasks=("present-past", "singular-plural", "capitalize"),
+        clean=24,
+        clean_elsewhere=12,
+        shuffled=6,
+        choosing=16,
+        judged=60,
+        judged_shuffled=16,
+        judged_text=16,
     ),
 }
 """By profile."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stillwired.checkpoints.anatomy import Anatomy, Place
 from stillwired.checkpoints.families import check_kernel
+from stillwired.clock import PASSES, spending
 from stillwired.engine.batching import Batch, assemble, check_prompts, plan
 from stillwired.engine.edits import Edit, changes_in, check_edit
 from stillwired.engine.identities import Identity, check_identities, require
@@ -222,6 +223,7 @@ class Engine:
             raise EngineError("There are no edits to apply. To only look, use `read`.")
         return self._run(prompts, edits, sites, batch_tokens, pad, progress, grad)
 
+    @spending(PASSES)
     def final_norm(self, states: Tensor, *, grad: bool = False) -> Tensor:
         """Apply the final norm to residual states [..., width], in the model's precision.
 
@@ -234,6 +236,7 @@ class Engine:
         return normed
 
     @torch.no_grad()
+    @spending(PASSES)
     def unembed(self, states: Tensor) -> Tensor:
         """Turn final-normed states [..., width] into logits [..., vocabulary].
 

@@ -78,12 +78,9 @@ def check_identities(
     visits = [Visit(place, (Cut(key),)) for key, place in _places(anatomy)]
     states = tracing.walk({"input_ids": ids, "use_cache": False}, visits).values
     family = anatomy.family
-    device = states["in", 0].device
     with torch.no_grad():
         differences = {
-            "embedding = input of the first block": _embedding(
-                model, anatomy, states, ids.to(device)
-            ),
+            "embedding = input of the first block": _embedding(model, anatomy, states, ids),
             "output of a block = input of the next": _chain(anatomy, states),
             f"output of a block = input + {_branches(anatomy)}": _block(anatomy, states),
         }
@@ -172,7 +169,7 @@ def _attention_places(anatomy: Anatomy, layer: int) -> list[tuple[Hashable, Plac
 def _embedding(model: Any, anatomy: Anatomy, states: States, ids: Tensor) -> float:
     family = anatomy.family
     weight = model.get_submodule(family.embedding).weight
-    expected = functional.embedding(ids, weight)
+    expected = functional.embedding(ids.to(weight.device), weight)
     if anatomy.embedding_scale != 1.0:
         expected = expected * torch.tensor(anatomy.embedding_scale).to(weight)
     if family.embedding_norm is not None:
@@ -242,11 +239,11 @@ def _heads(model: Any, anatomy: Anatomy, states: States) -> float:
         exact = torch.promote_types(projection.weight.dtype, torch.float32)
         weight = projection.weight.to(exact)
         weight = weight if anatomy.family.projection_kind == "conv1d" else weight.T
-        heads = states["heads", layer].to(exact)
+        heads = states["heads", layer].to(weight.device, exact)
         inner = anatomy.heads * anatomy.head_dim
         if heads.shape[-1] != inner or tuple(weight.shape) != (inner, anatomy.width):
             return math.inf
-        summed = torch.zeros_like(states["projected", layer], dtype=exact)
+        summed = torch.zeros_like(states["projected", layer], dtype=exact, device=weight.device)
         for number in range(anatomy.heads):
             columns = anatomy.columns(number)
             summed += heads[..., columns] @ weight[columns]

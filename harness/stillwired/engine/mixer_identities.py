@@ -108,6 +108,6 @@ def distance(found: Tensor, expected: Tensor) -> float:
     if found.shape != expected.shape:
         return math.inf
     exact = torch.promote_types(expected.dtype, torch.float32)
-    found, expected = found.to(exact), expected.to(exact)
+    found, expected = found.to(expected.device, exact), expected.to(exact)
     length = expected.norm(dim=-1).clamp(min=torch.finfo(exact).tiny)
     return float(((found - expected).norm(dim=-1) / length).max())

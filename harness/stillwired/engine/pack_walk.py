@@ -194,7 +194,7 @@ def _hand_over(envoy: Any, walk: PackWalk, call: BlockCall, seen: Tensor) -> Non
     mask = torch.zeros(seen.shape, dtype=states.dtype).masked_fill(~seen, low)
     mask = mask.to(states.device)[None, None]
     if walk.alibi_scale is not None and alibi is not None:
-        mask = mask + alibi * walk.alibi_scale
+        mask = mask + alibi.to(mask.device) * walk.alibi_scale
     fitted: dict[str, Any] = {}
     for name, value in given.items():
         if name == walk.arguments[0]:

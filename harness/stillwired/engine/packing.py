@@ -4,6 +4,9 @@ A pack is one row of cells: first every trunk, then the branches' own cells in t
 level at which they enter. Below that level they are no part of the sequence, so block ``b``
 runs on the pack's first ``size(b)`` cells. No key or value is copied and the weights are read
 once; a mask keeps prompts apart.
+
+Where branches of a trunk go on with the same tokens, they are the same until an edit is felt. The
+first of them lends its cells to the others, which enter only there.
 """
 
 from __future__ import annotations
@@ -78,8 +81,10 @@ class Layout:
         slots: The trunk that each cell belongs to [cells].
         branches: The branch that each cell belongs to, the last number for trunks [cells].
         levels: The level at which each cell enters, ascending [cells].
-        own: The level at which each branch parts from its trunk, by position
-            [branches + 1, positions]; trunks, in the last row, never do.
+        own: The level at which each branch parts from its trunk, or from what it is lent, by
+            position [branches + 1, positions]; trunks, in the last row, never do.
+        lenders: The branch that lends a branch its cell until then, by position, -1 where none
+            does [branches + 1, positions].
     """
 
     positions: Tensor
@@ -87,6 +92,7 @@ class Layout:
     branches: Tensor
     levels: Tensor
     own: Tensor
+    lenders: Tensor
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Pack:
         prompts: The prompts whose branches are in it, branch by branch.
         tokens: Token of each cell [cells].
         layout: Where each cell stands.
-        sources: The trunk's cell that each cell continues when it enters [cells].
+        sources: The cell, of the trunk or lent, that each cell continues when it enters [cells].
         index: The cell of each branch's own positions, -1 where it has none
             [branches, positions].
         starts: The first cell of each branch's trunk [branches].
@@ -123,7 +129,7 @@ class Pack:
     def cells(self, branches: Cells, positions: Cells, level: int) -> Cells:
         """Return the cells that stand for positions of branches at a level.
 
-        Where a branch has not parted from its trunk yet, that is the trunk's cell.
+        Where a branch has not parted yet, that is the cell that it is lent, or the trunk's.
 
         Args:
             branches: Branch numbers [n].
@@ -132,7 +138,11 @@ class Pack:
         """
         own = self.index[branches, positions]
         parted = (own >= 0) & (self.layout.own.numpy()[branches, positions] <= level)
-        return np.where(parted, own, self.starts[branches] + positions)
+        lender = self.layout.lenders.numpy()[branches, positions]
+        shared = np.where(
+            lender >= 0, self.index[lender, positions], self.starts[branches] + positions
+        )
+        return np.where(parted, own, shared)
 
     def own_cells(self, branch: int, position: int | None, level: int) -> Cells:
         """Return a branch's own cells at a position, or at all, that have entered at a level."""
@@ -148,9 +158,21 @@ def lay_out(slots: Sequence[Slot], prompts: Sequence[Sequence[int]]) -> Pack:
     trunks = [slot.group.trunk for slot in slots]
     first = np.concatenate([[0], np.cumsum(trunks)[:-1]]).astype(np.int64)
     head = [np.arange(trunk) for trunk in trunks]
-    # Own cells by level; within a level by branch and position, as they were found.
-    level = np.concatenate([np.zeros(0, np.int64), *(branch.levels for _, branch in members)])
+    width = max(len(prompts[branch.prompt]) for _, branch in members)
+    lent = _lend(members, trunks, prompts, width)
+    # Own cells by level; within a level by branch and position, as they were found. What parts
+    # at no level is read where it is lent.
+    level = np.concatenate(
+        [
+            np.zeros(0, np.int64),
+            *(
+                np.where(lenders[branch.positions] >= 0, branch.edited, branch.levels)
+                for (_, branch), lenders in zip(members, lent, strict=True)
+            ),
+        ]
+    )
     order = np.argsort(level, kind="stable")
+    order = order[level[order] < NEVER]
 
     def own(values: Sequence[Cells]) -> Cells:
         return np.concatenate([np.zeros(0, np.int64), *values])[order]
@@ -161,11 +183,12 @@ def lay_out(slots: Sequence[Slot], prompts: Sequence[Sequence[int]]) -> Pack:
     start = sum(trunks)
     cells = np.arange(start, start + len(order))
 
-    width = max(len(prompts[branch.prompt]) for _, branch in members)
     index = np.full((len(members), width), -1)
     index[number, position] = cells
     parted = np.full((len(members) + 1, width), NEVER)
     parted[number, position] = level[order]
+    lender = lent[number, position]
+    sources = np.where(lender >= 0, index[lender, position], first[slot] + position)
 
     trunk_tokens = [
         np.asarray(prompts[slot.branches[0].prompt][: slot.group.trunk], dtype=np.int64)
@@ -182,24 +205,66 @@ def lay_out(slots: Sequence[Slot], prompts: Sequence[Sequence[int]]) -> Pack:
         branches=torch.from_numpy(np.concatenate([np.full(start, len(members)), number])),
         levels=torch.from_numpy(np.concatenate([np.zeros(start, np.int64), level[order]])),
         own=torch.from_numpy(parted),
+        lenders=torch.from_numpy(np.concatenate([lent, np.full((1, width), -1)])),
     )
     return Pack(
         slots=tuple(slots),
         prompts=tuple(branch.prompt for _, branch in members),
         tokens=torch.from_numpy(np.concatenate([*trunk_tokens, own(own_tokens)])),
         layout=layout,
-        sources=np.concatenate([np.arange(start), first[slot] + position]),
+        sources=np.concatenate([np.arange(start), sources]),
         index=index,
         starts=first[np.array([number for number, _ in members])],
     )
+
+
+def _lend(
+    members: Sequence[tuple[int, Branch]],
+    trunks: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    width: int,
+) -> Cells:
+    """Find which branch lends each branch its cells, by position, -1 where none does.
+
+    A branch lends where its tokens are the same from the trunk on, and where its own edits are
+    felt no earlier.
+
+    Args:
+        members: For each branch the number of its slot, and the branch.
+        trunks: Tokens of each slot's trunk.
+        prompts: Token ids of every prompt.
+        width: Tokens of the longest prompt.
+
+    Returns:
+        Numbers of branches [branches, positions].
+    """
+    lent = np.full((len(members), width), -1)
+    # Every run of tokens behind a trunk is a node; who came first with its own cell there lends.
+    nodes: dict[tuple[int, int], int] = {}
+    lenders: dict[int, tuple[int, int]] = {}
+    for number, (slot, branch) in enumerate(members):
+        tokens, node, reached = prompts[branch.prompt], -1 - slot, trunks[slot]
+        for position, level, edited in zip(
+            branch.positions.tolist(), branch.levels.tolist(), branch.edited.tolist(), strict=True
+        ):
+            if position < trunks[slot] or level > 0 or edited == 0:
+                continue
+            for token in tokens[reached : position + 1]:
+                node = nodes.setdefault((node, token), len(nodes))
+            reached = position + 1
+            lender, clean = lenders.setdefault(node, (number, edited))
+            if lender != number and edited <= clean:
+                lent[number, position] = lender
+    return lent
 
 
 def may_attend(layout: Layout, size: int, block: int, window: int | None) -> Tensor:
     """Say which cells attend to which in a block [size, size].
 
     A cell sees itself and what stands left of it in its own prompt: the branch's own cells
-    where it has parted from its trunk, the trunk's elsewhere. What takes part in a block are the
-    block's inputs, so a position counts as parted if it entered at the block's level or before.
+    where it has parted, elsewhere those that it is lent, or the trunk's. What takes part in a
+    block are the block's inputs, so a position counts as parted if it entered at the block's
+    level or before.
 
     Args:
         layout: The pack's cells.
@@ -214,8 +279,13 @@ def may_attend(layout: Layout, size: int, block: int, window: int | None) -> Ten
     # Columns of trunks: seen until the row's own prompt has parted at that position.
     parted = layout.own.le(block)[:, positions[:trunks]]
     seen[:, :trunks] &= ~parted[branches]
-    # Columns of branches: seen by the branch alone.
-    seen[:, trunks:] &= branches[:, None] == branches[None, trunks:]
+    # Columns of branches: seen by the branch, and by those that are lent them and have not parted.
+    theirs = branches[:, None] == branches[None, trunks:]
+    if bool((layout.lenders >= 0).any()):
+        there = positions[trunks:]
+        lent = layout.lenders[:, there][branches] == branches[None, trunks:]
+        theirs |= lent & ~layout.own.le(block)[:, there][branches]
+    seen[:, trunks:] &= theirs
     seen &= positions[:, None] >= positions[None, :]
     if window is not None:
         seen &= positions[:, None] - positions[None, :] < window

@@ -78,11 +78,15 @@ class Branch:
         prompt: Index of the prompt.
         positions: Its own positions, counted from the left, ascending [cells].
         levels: The level at which each of them parts from the trunk [cells].
+        edited: The level at which each of them would part from it by edits alone, if the tokens
+            were the trunk's [cells]. Below it, a position of another branch with the same tokens
+            up to there is the same [cells].
     """
 
     prompt: int
     positions: Levels
     levels: Levels
+    edited: Levels
 
     def cells(self, deepest: int) -> int:
         """Count the cells in blocks 0 to `deepest` that belong to the branch alone."""
@@ -194,12 +198,15 @@ def _group(
     prefix = common_prefix([prompts[row] for row in rows])
     shared = _shared([touches[row] for row in rows], prefix)
     branches = []
-    for row in rows:
+    # Those with the same tokens behind the trunk stand together, so that a pack holds them all.
+    for row in sorted(rows, key=lambda row: tuple(prompts[row][prefix:])):
         length = len(prompts[row])
         own = [touch for touch in touches[row] if touch.number not in shared]
-        levels = own_levels(length, prefix, own, blocks)
+        edited = own_levels(length, length, own, blocks)
+        levels = edited.copy()
+        levels[prefix:] = 0
         kept = np.flatnonzero(levels <= last_levels(length, sites, blocks))
-        branches.append(Branch(row, kept, levels[kept]))
+        branches.append(Branch(row, kept, levels[kept], edited[kept]))
     # Nobody looks at what lies right of the last position that is read.
     reads = max(
         len(prompts[row]) + site.position

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stillwired.checkpoints.anatomy import Place
+from stillwired.clock import PASSES, spending
 from stillwired.engine.edits import Change
 from stillwired.engine.reading import total
 from stillwired.errors import AnatomyError, EngineError
@@ -104,7 +105,8 @@ class Tracing:
         model: A loaded transformers model.
         tokenizer: Its tokenizer, which nnsight insists on.
         device: Where the model lives. Named, because the pipeline underneath would
-            otherwise move the model to the first accelerator that it finds.
+            otherwise move the model to the first accelerator that it finds. Of no account for a
+            model that accelerate has spread over several.
         remote: Where the passes run: here (None), on a host, or rehearsed (``"local"``): sent
             and run as on a host, but in this process.
     """
@@ -113,9 +115,13 @@ class Tracing:
         self, model: Any, tokenizer: Any, device: str, remote: Host | str | None = None
     ) -> None:
         padding = tokenizer.padding_side, tokenizer.pad_token
+        spread = bool(getattr(model, "hf_device_map", None))
+        # Nobody may move a model that is spread; its blocks bring their inputs to where they are.
         self._traced = TransformersModel(
-            model, tokenizer=tokenizer, task="text-generation", device=device
+            model, tokenizer=tokenizer, task="text-generation", device=None if spread else device
         )
+        # Readers of several blocks must not find them on several devices.
+        self._home = model.get_output_embeddings().weight.device if spread else None
         # nnsight sets the tokenizer up for padding, which is done in `batching` instead.
         tokenizer.padding_side, tokenizer.pad_token = padding
         self.remote = remote
@@ -155,6 +161,7 @@ class Tracing:
         values = dict(zip(keys, found["values"], strict=True))
         return Walk(values, dict(zip(keys, found["totals"], strict=True)), found["differs"])
 
+    @spending(PASSES)
     def run(self, inputs: Mapping[str, Any], body: Callable[..., Any], *given: Any) -> Any:
         """Run one forward pass with a function that works in step with it, and end it there.
 
@@ -202,7 +209,7 @@ class Tracing:
             stop.__traceback__ = stop.__context__ = None
             stop.__dict__.clear()
         if self.remote is None:
-            return found
+            return found if self._home is None else brought(found, self._home)
         from stillwired.engine.remote import detached
 
         return detached(found)
@@ -236,6 +243,17 @@ def _walk(
             value = cut.of(state, mask)
             found["values"].append(value)
             found["totals"].append(total(value.detach()))
+    return found
+
+
+def brought(found: Any, device: torch.device) -> Any:
+    """Bring everything in what a pass has found to one device; gradients flow back through it."""
+    if isinstance(found, Tensor):
+        return found.to(device)
+    if isinstance(found, Mapping):
+        return {key: brought(value, device) for key, value in found.items()}
+    if isinstance(found, list | tuple):
+        return type(found)(brought(value, device) for value in found)
     return found
 
 

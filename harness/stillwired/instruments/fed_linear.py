@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stillwired.clock import FITS, spending
 from stillwired.instruments.depths import Depth
 from stillwired.instruments.linear_map import LinearMap, Training, solve_ridge, train_on_kl
 from stillwired.instruments.moments import Moments, Whitened
@@ -77,10 +78,13 @@ class FedLinear:
 
     def _fit(self, ahead: int, block: int) -> Arrays:
         """Fit, or fetch, the map of one block and N, with its surprisal on the choose split."""
+        if self.text.fits is not self.text:
+            return FedLinear(self.text.fits)._fit(ahead, block)
 
+        @spending(FITS)
         def fit() -> Arrays:
             self.text.say(f"fitting the linear map of block {block} and fed tokens, N={ahead}")
-            survey, training = self.text.fits.survey, Training()
+            survey, training = self.text.survey, Training()
             finals, some = survey.final_states("fit", ahead), slice(training.rows)
             chunks = [slice(k, k + CHUNK) for k in range(0, len(self.text.rows("fit")), CHUNK)]
             moments = moments_of(
@@ -107,12 +111,11 @@ class FedLinear:
             return {**kept, "choose_surprisal": np.asarray(-scores.mean(dtype=np.float64))}
 
         given = {"ahead": ahead, "block": block}
-        return self.text.fits.cached("fed linear map", given, fit, module=__name__)
+        return self._cached("fed linear map", given, fit)
 
     def _told(self, split: str, block: int, ahead: int, rows: slice) -> NDArray[np.float32]:
         """States and fed tokens' embeddings side by side [rows, width * (1 + ahead)]."""
-        text = self.text if split == "judge" else self.text.fits
-        states = np.array(text.survey.states(split, block)[rows], dtype=np.float32)
+        states = np.array(self.text.survey.states(split, block)[rows], dtype=np.float32)
         return self._beside(states, self.text.rows(split).following[rows, :ahead])
 
     def _beside(self, states: NDArray[np.float32], fed: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -136,6 +139,7 @@ class FedLinear:
         return self.text.cached(what, given, build, module=__name__)
 
 
+@spending(FITS)
 def moments_of(
     parts: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]], block: int, ahead: int
 ) -> Moments:

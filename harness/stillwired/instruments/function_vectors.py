@@ -10,7 +10,7 @@ insertion are decided on rows that are not judged. How vectors are judged is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stillwired.data.tasks import Task
 from stillwired.errors import UnsuitableTaskError, UsageError
 from stillwired.instruments.depths import Depth
 from stillwired.instruments.head_effects import (
@@ -31,7 +32,7 @@ from stillwired.instruments.head_effects import (
     written,
 )
 from stillwired.instruments.interventions import Answers, Head, Insert, Intervention, answers
-from stillwired.instruments.questions import scored
+from stillwired.instruments.questions import Parts, scored
 from stillwired.instruments.task_readings import TaskReadings
 from stillwired.outcomes import Outcome
 
@@ -62,6 +63,10 @@ class TaskVectors:
         self._means: dict[tuple[str, str], CleanMeans] = {}
         self._written: dict[tuple[str, str], Tensor] = {}
         self._effects: dict[str, NDArray[np.float64]] = {}
+
+    def about(self, tasks: Mapping[str, Task], parts: Mapping[str, Parts]) -> TaskVectors:
+        """Return heads and vectors of other tasks; see `TaskReadings.about`."""
+        return TaskVectors(self.readings.about(tasks, parts))
 
     # What the model can do
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from stillwired.instruments.depths import FIRST, LATE, MIDDLE, Depth
 from stillwired.instruments.fed_linear import FedLinear
-from stillwired.instruments.linear_outcomes import CURVE_ROWS, LinearOutcomes
+from stillwired.instruments.linear_outcomes import LinearOutcomes
 from stillwired.instruments.names import Names
 from stillwired.instruments.ngrams import FollowerTable, count_followers
 from stillwired.instruments.own_context import keeps_its_word
@@ -39,7 +39,8 @@ class FutureLens:
     Args:
         text: Rows, states and cache.
         recipe: How prompts are trained; None for what belongs to the text's profile.
-        first: Judge rows that ``few`` means, wherever it is asked for.
+        first: Judge rows that ``few`` means, wherever it is asked for; None for as many as belong
+            to the text's profile.
 
     Attributes:
         text: The same.
@@ -49,8 +50,9 @@ class FutureLens:
     """
 
     def __init__(
-        self, text: TextReadings, recipe: Recipe | None = None, first: int = CURVE_ROWS
+        self, text: TextReadings, recipe: Recipe | None = None, first: int | None = None
     ) -> None:
+        first = text.plan.profile.few_states if first is None else first
         self.text, self.few_rows = text, first
         recipe = recipe or recipe_of(text.plan.profile)
         self.prompts = PromptOutcomes(text, recipe, first)
@@ -285,10 +287,11 @@ class FutureLens:
 
     @cached_property
     def _tables(self) -> dict[int, FollowerTable]:
-        checkpoint, distances = self.text.checkpoint, [ahead + 1 for ahead in AHEAD]
+        fits, distances = self.text.fits, [ahead + 1 for ahead in AHEAD]
+        checkpoint = fits.checkpoint
 
         def count() -> Arrays:
-            texts = [document.text for document in self.text.corpus.documents_of("fit")]
+            texts = [document.text for document in fits.corpus.documents_of("fit")]
             tables = count_followers(
                 checkpoint.encode(texts), checkpoint.prepared.vocabulary, distances
             )
@@ -298,8 +301,5 @@ class FutureLens:
                 for part in ("followers", "seen")
             }
 
-        kept = self._cached("followers", {}, count)
+        kept = fits.cached("followers", {}, count, module=__name__)
         return {d: FollowerTable(d, kept[f"followers{d}"], kept[f"seen{d}"]) for d in distances}
-
-    def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
-        return self.text.cached(what, given, build, module=__name__)

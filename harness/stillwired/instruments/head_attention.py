@@ -13,7 +13,7 @@ are shares of what is left of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,27 +26,39 @@ from stillwired.instruments.interventions import Head
 from stillwired.instruments.questions import Question
 
 
+class OnAnswers(NamedTuple):
+    """Shares of attention on answers, from 0 to 1.
+
+    Attributes:
+        own: What heads look at [questions, heads].
+        dealt: The same with each head's weights dealt out anew among the positions behind the
+            first, so that they sit on answers only by chance [questions, heads]. What is to be
+            expected is the answers' share of the positions.
+    """
+
+    own: NDArray[np.float64]
+    dealt: NDArray[np.float64]
+
+
 def attention_on_answers(
     engine: Engine,
     questions: Sequence[Question],
     heads: Sequence[Head],
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator,
     *,
     progress: Progress | None = None,
-) -> NDArray[np.float64]:
+) -> OnAnswers:
     """Share of each head's attention from the last token that falls on the shots' answers.
 
     Args:
         engine: What runs the passes.
         questions: Prompts with shots.
         heads: Which heads.
-        rng: Given, the control: each head's weights are dealt out anew among the positions
-            behind the first, so that they sit on answers only by chance. The expected share is
-            then the answers' share of the positions.
+        rng: Deals out the weights of the control.
         progress: Called after every batch with tokens done and tokens in all.
 
     Returns:
-        Shares from 0 to 1 [questions, heads], as `share_on_answers`.
+        Shares, as `share_on_answers`.
 
     Raises:
         UsageError: If there is no head or no question, or a question shows no answers; or as
@@ -58,14 +70,17 @@ def attention_on_answers(
     for question in questions:
         _require_answers(question)
     # One source of chance for each question: batches come in another order.
-    chances = rng.spawn(len(questions)) if rng is not None else [None] * len(questions)
-    shares = np.zeros((len(questions), len(heads)))
+    chances = rng.spawn(len(questions))
+    shape = (len(questions), len(heads))
+    found = OnAnswers(np.zeros(shape), np.zeros(shape))
     prompts = [question.tokens for question in questions]
     for reading in _readings(engine, prompts, heads, -1, progress):
         weights = _of_heads(reading, heads)
         for row, of_row in zip(reading.rows, weights, strict=True):
-            shares[row] = share_on_answers(of_row, questions[row].answers, chances[row])
-    return shares
+            answers = questions[row].answers
+            found.own[row] = share_on_answers(of_row, answers)
+            found.dealt[row] = share_on_answers(of_row, answers, chances[row])
+    return found
 
 
 def share_on_answers(

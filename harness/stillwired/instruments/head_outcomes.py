@@ -61,11 +61,11 @@ class HeadOutcomes:
             groups = [top, *drawn]
             flat = [head for group in groups for head in group]
             engine, rng = self.readings.engine(), self.readings.rng(name, "shuffled positions")
-            own = attention_on_answers(engine, questions, flat)
+            found = attention_on_answers(engine, questions, flat, rng)
             return {
-                "top": own[:, : len(top)].mean(1),
-                "random": own[:, len(top) :].mean(1),
-                "shuffled": attention_on_answers(engine, questions, top, rng).mean(1),
+                "top": found.own[:, : len(top)].mean(1),
+                "random": found.own[:, len(top) :].mean(1),
+                "shuffled": found.dealt[:, : len(top)].mean(1),
             }
 
         kept = self._cached("attention on answers", {"task": name}, build)

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import kl_div, log_softmax, softmax
 
+from stillwired.clock import FITS, spending
 from stillwired.instruments.moments import Moments, Whitened
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -49,6 +50,7 @@ class LinearMap:
         return np.asarray(predicted, dtype=np.float32)
 
 
+@spending(FITS)
 def solve_ridge(
     moments: Moments,
     inputs: Whitened,
@@ -103,6 +105,7 @@ class Training:
     candidates: int = 2_048
 
 
+@spending(FITS)
 def train_on_kl(
     start: LinearMap,
     fit: tuple[NDArray[np.float32], NDArray[np.float32]],

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stillwired.clock import FITS, spending
 from stillwired.instruments.depths import Depth
 from stillwired.instruments.linear_map import LinearMap, Training, solve_ridge, train_on_kl
 from stillwired.instruments.moments import Moments, Whitened
@@ -121,10 +122,12 @@ class LinearOutcomes:
 
     def _linear_map(self, ahead: int, depth: Depth, share: float) -> Arrays:
         """Fit, or fetch, the map of one depth and N, with its surprisal on the choose split."""
+        if self.text.fits is not self.text:
+            return self._fits._linear_map(ahead, depth, share)
 
         def fit() -> Arrays:
             self.text.say(f"fitting the linear map of {depth.label}, N={ahead}")
-            survey, rows = self.text.fits.survey, self._fit_rows(share)
+            survey, rows = self.text.survey, self._fit_rows(share)
             moments, whitened = self._inputs(depth, share)
             choose = (
                 np.array(survey.states("choose", depth.block)),
@@ -145,7 +148,12 @@ class LinearOutcomes:
             return {**kept, "choose_surprisal": surprisal.mean()}
 
         given = {"ahead": ahead, "block": depth.block, "share": share}
-        return self.text.fits.cached("linear map", given, fit, module=__name__)
+        return self._cached("linear map", given, fit)
+
+    @cached_property
+    def _fits(self) -> LinearOutcomes:
+        """The readers whose maps these are, where what is judged is not what maps are fitted to."""
+        return LinearOutcomes(self.text.fits, self._first)
 
     def _guess_tokens(
         self, ahead: int, depth: Depth, share: float, states: NDArray[np.float32]
@@ -197,6 +205,7 @@ class LinearOutcomes:
         return self.text.cached(what, given, build, module=__name__)
 
 
+@spending(FITS)
 def sums_of(survey: Survey, block: int, rows: slice) -> Moments:
     """Sum some fit rows of one block, from the states that the survey keeps."""
     moments = Moments((block,), AHEAD)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stillwired.clock import FITS, spending
 from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, final, residual
 
@@ -67,6 +68,7 @@ class Moments:
         targets = [finals[:, start + n : stop + n].flatten(0, 1) for n in self.ahead]
         self.add(inputs, targets)
 
+    @spending(FITS)
     def add(self, inputs: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> None:
         """Add rows: inputs per block and targets per N, each [rows, width]."""
         if not self.n:
@@ -131,6 +133,7 @@ class Whitened:
     vectors: NDArray[np.float64]
 
     @classmethod
+    @spending(FITS)
     def of(cls, moments: Moments, block: int) -> Whitened:
         """Prepare the inputs of one block."""
         k = moments.blocks.index(block)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -236,6 +237,8 @@ class PromptOutcomes:
         prompt for every declared depth.
         """
         trained = _several(trained)
+        if self.text.fits is not self.text:
+            return self._fits.chosen_depth(trained)
 
         def surprisal(depth: Depth) -> float:
             reader = self._learned(depth, trained, self.recipe, False)
@@ -269,13 +272,18 @@ class PromptOutcomes:
 
     def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
         """Fetch or train the prompt of a block, with those that are trained along."""
+        if self.text.fits is not self.text:
+            return self._fits.trained_prompt(block, trained, recipe)
         together = self._trained_along(block, trained, recipe)
-        prompts = learned_prompts(
-            self.text.fits, lambda: self.passes.cone, together, trained, recipe
-        )
+        prompts = learned_prompts(self.text, lambda: self.passes.cone, together, trained, recipe)
         return prompts[block].prompt
 
     # Inside
+
+    @cached_property
+    def _fits(self) -> PromptOutcomes:
+        """The readers whose prompts these are, where what is judged is not what they learn from."""
+        return PromptOutcomes(self.text.fits, self.recipe, self.passes.first)
 
     def _trained_along(
         self, block: int, trained: tuple[int, ...], recipe: Recipe

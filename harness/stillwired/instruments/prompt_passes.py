@@ -113,14 +113,14 @@ class PromptPasses:
         """
         split = "choose" if part == "choose" else "judge"
         nearest, furthest = EVERY if every and ahead else TOGETHER[ahead]
+        if asked.fed != "true":
+            # A control of one N alone.
+            nearest, furthest = ahead, ahead
         rows = {
             "choose": slice(None),
             "first rows": slice(self.first),
             "other rows": slice(self.first, None),
         }[part]
-
-        # Where a damage keeps the fits, it concerns the judged states alone.
-        text = self.text.fits if part == "choose" or asked.states == "none" else self.text
 
         def build() -> Arrays:
             about = f"reading block {asked.block} with the {what}, {asked.states} states, {part}"
@@ -139,6 +139,7 @@ class PromptPasses:
 
         key = {**vars(asked), "read": [nearest, furthest], "part": part, "first": self.first}
         damage = {"damaged": self.damage} if self.damage else {}
+        text = self.kept_by(part, asked)
         kept = text.cached("prompt", {**given, **key, **damage}, build, module=__name__)
         return {name: values[:, ahead - nearest] for name, values in kept.items()}
 
@@ -160,6 +161,11 @@ class PromptPasses:
             rng = self.text.rng("swapped states")
             return swapped_rows(rows.targets[:, 0], rows.documents, rng)
         return np.arange(len(rows))
+
+    def kept_by(self, part: str, asked: Asked) -> TextReadings:
+        """Return the readings among whose cached ones something belongs."""
+        # Where a damage keeps the fits, it concerns the judged states alone.
+        return self.text.fits if part == "choose" or asked.states == "none" else self.text
 
     def _states(self, split: str, asked: Asked, rows: slice) -> NDArray[np.float32] | None:
         if asked.states == "none":

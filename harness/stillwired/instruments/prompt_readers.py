@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stillwired.checkpoints.checkpoint import Checkpoint
+from stillwired.clock import PASSES, spending
 from stillwired.engine.cone import Cone, Plan
 from stillwired.engine.edits import Edit
 from stillwired.engine.engine import Engine, Progress
@@ -191,6 +192,7 @@ class Spoken:
             np.full(shape, np.nan, np.float32),
         )
 
+    @spending(PASSES)
     def hear(
         self,
         engine: Engine,

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,13 @@ class Drawn:
     shots: tuple[Row, ...]
 
 
+Asked: TypeAlias = tuple[Drawn, str, str, list[tuple[int, int]]]
+"""A drawn query, its prompt, what leads to an answer, and where the prompt's answers stand."""
+
+WRITTEN = 32
+"""Prompts that are written down at a time."""
+
+
 def digest_of(task: Task) -> str:
     """sha256 of a task's name and rows, hexadecimal."""
     content = [task.name, [[row.input, row.output] for row in task.rows]]
@@ -124,6 +132,8 @@ def ask(
     kind: str,
     form: Format,
     rng: Draw,
+    most: int | None = None,
+    copies: bool = True,
 ) -> list[Question]:
     """Write drawn queries down as prompts.
 
@@ -137,6 +147,8 @@ def ask(
         kind: One of :data:`KINDS`.
         form: How examples are written.
         rng: Randomness by purpose, for shuffled labels.
+        most: Questions that are enough: no more are written than that takes.
+        copies: Whether to keep those whose answer begins like the query.
 
     Raises:
         UsageError: If there is no such kind.
@@ -152,7 +164,7 @@ def ask(
             f"There are no {kind!r} questions. Choose one of: {', '.join(KINDS)}, or natural text."
         )
     chance = rng(f"{task.name}, labels")
-    asked: list[tuple[Drawn, str, str, list[tuple[int, int]]]] = []
+    asked: list[Asked] = []
     for one in drawn:
         shown = {"clean": list(one.shots), "zero-shot": [], "shuffled": []}[kind]
         if kind == "shuffled":
@@ -166,11 +178,16 @@ def ask(
             spans.append((len(text + before), len(text + before + row.output)))
             text += form.show(number, row)
         asked.append((one, prompt(form, shown, one.query.input), form.lead, spans))
-    return _written(checkpoint, asked)
+    return _enough(checkpoint, asked, most, copies)
 
 
 def ask_in_frame(
-    checkpoint: Checkpoint, drawn: Sequence[Drawn], frame: str, before: str = ""
+    checkpoint: Checkpoint,
+    drawn: Sequence[Drawn],
+    frame: str,
+    before: str = "",
+    most: int | None = None,
+    copies: bool = True,
 ) -> list[Question]:
     """Put queries into natural text, behind some text that has nothing to do with them.
 
@@ -179,11 +196,13 @@ def ask_in_frame(
         drawn: Queries; their shots are not shown.
         frame: Natural text with ``{x}`` for the query, ending where the answer goes on.
         before: Text in front of it.
+        most: As in `ask`.
+        copies: As in `ask`.
     """
-    return _written(
-        checkpoint,
-        [(one, before + in_frame(frame, one.query.input), " ", []) for one in drawn],
-    )
+    asked: list[Asked] = [
+        (one, before + in_frame(frame, one.query.input), " ", []) for one in drawn
+    ]
+    return _enough(checkpoint, asked, most, copies)
 
 
 def scored(
@@ -202,9 +221,20 @@ def scored(
     )
 
 
-def _written(
-    checkpoint: Checkpoint, asked: Sequence[tuple[Drawn, str, str, list[tuple[int, int]]]]
+def _enough(
+    checkpoint: Checkpoint, asked: Sequence[Asked], most: int | None, copies: bool
 ) -> list[Question]:
+    """Write prompts down, some at a time, until there are enough questions."""
+    found: list[Question] = []
+    for start in range(0, len(asked), WRITTEN):
+        written = _written(checkpoint, asked[start : start + WRITTEN])
+        found += [question for question in written if copies or not question.copies]
+        if most is not None and len(found) >= most:
+            break
+    return found[:most]
+
+
+def _written(checkpoint: Checkpoint, asked: Sequence[Asked]) -> list[Question]:
     prompts = checkpoint.encode([text for _, text, _, _ in asked])
     wholes = checkpoint.encode([text + lead + one.query.output for one, text, lead, _ in asked])
     queries = checkpoint.encode([lead + one.query.input for one, _, lead, _ in asked])

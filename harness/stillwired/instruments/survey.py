@@ -77,7 +77,8 @@ class SurveyPlan:
 
     def key(self) -> dict[str, Any]:
         """Return what the cache has to know of the plan."""
-        sizes = {k: v for k, v in vars(self.profile).items() if k not in ("name", "depths")}
+        others = ("name", "depths", "few_states", "trains_more")
+        sizes = {k: v for k, v in vars(self.profile).items() if k not in others}
         return {"sizes": sizes, "depths": list(self.depths), "seed": self.seed}
 
 
@@ -112,10 +113,16 @@ class Rows:
 class Survey:
     """The result of one pass: rows in memory, states on disk until they are asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a finished survey."""
+    def __init__(self, folder: Path, file: Callable[[str], Path] | None = None) -> None:
+        """Open a finished survey.
+
+        Args:
+            folder: Where it lies.
+            file: Gives a file of it by name, whole and sound; by default it is taken as it is.
+        """
         self.folder = folder
-        about = json.loads((folder / "survey.json").read_text())
+        self.file = file or folder.joinpath
+        about = json.loads(self.file("survey.json").read_text())
         self.depths = tuple(Depth(**depth) for depth in about["depths"])
         self.lens_blocks: tuple[int, ...] = tuple(about["lens_blocks"])
         self.self_check: list[tuple[str, float, float]] = [tuple(c) for c in about["self_check"]]
@@ -124,32 +131,28 @@ class Survey:
     def rows(self, split: str) -> Rows:
         """Return the rows of ``fit``, ``choose`` or ``judge``."""
         if split not in self._rows:
-            with np.load(self.folder / f"{split}.rows.npz", allow_pickle=False) as kept:
+            with np.load(self.file(f"{split}.rows.npz"), allow_pickle=False) as kept:
                 self._rows[split] = Rows(**{name: kept[name] for name in kept.files})
         return self._rows[split]
 
     def states(self, split: str, block: int) -> NDArray[np.float32]:
         """Return the outputs of a declared block at the rows of a split, [rows, width]."""
-        states: NDArray[np.float32] = np.load(
-            self.folder / f"{split}.block{block}.npy", mmap_mode="r"
-        )
+        states: NDArray[np.float32] = np.load(self.file(f"{split}.block{block}.npy"), mmap_mode="r")
         return states
 
     def final_states(self, split: str, ahead: int) -> NDArray[np.float32]:
         """Return the normed final states at ``t + ahead`` (fit and choose), [rows, width]."""
-        states: NDArray[np.float32] = np.load(
-            self.folder / f"{split}.final{ahead}.npy", mmap_mode="r"
-        )
+        states: NDArray[np.float32] = np.load(self.file(f"{split}.final{ahead}.npy"), mmap_mode="r")
         return states
 
     def lens_states(self, block: int) -> NDArray[np.float32]:
         """Return what the logit lens reads: judge rows at a block; -1 is the embedding."""
-        states: NDArray[np.float32] = np.load(self.folder / f"lens.block{block}.npy", mmap_mode="r")
+        states: NDArray[np.float32] = np.load(self.file(f"lens.block{block}.npy"), mmap_mode="r")
         return states
 
     def moments(self) -> Moments:
         """Return the sums from which the linear maps of the declared depths are solved."""
-        return Moments.load(self.folder / "moments.npz")
+        return Moments.load(self.file("moments.npz"))
 
 
 def take_survey(
@@ -159,6 +162,8 @@ def take_survey(
     plan: SurveyPlan,
     store: Store,
     say: Say,
+    splits: Sequence[str] = SPLITS,
+    cut: int = 1,
 ) -> Survey:
     """Read the text once, or open what an earlier run has read.
 
@@ -169,24 +174,23 @@ def take_survey(
         plan: Sizes, depths and seed.
         store: The cache.
         say: Told about progress.
+        splits: What is read; a survey of fewer splits has nothing of the others.
+        cut: Into how many parts each of the usual batches is cut.
     """
     inputs = {"checkpoint": checkpoint.key, "corpus": corpus.digest, "plan": plan.key()}
+    if (tuple(splits), cut) != (SPLITS, 1):
+        inputs["read"] = {"splits": list(splits), "cut": cut}
 
     def build(folder: Path) -> None:
-        _read_text(engine(), checkpoint, corpus, plan, folder, say)
+        _read_text(engine(), checkpoint, corpus, plan, folder, say, splits, cut)
 
-    return Survey(
-        store.folder(
-            "survey",
-            inputs,
-            build,
-            code=code_digest(__name__),
-            # Hundreds of megabytes: size and time are compared here, `stillwired cache --verify`
-            # compares every byte.
-            check="quick",
-            need=_bytes_needed(checkpoint, plan),
-        )
-    )
+    code, need = code_digest(__name__), _bytes_needed(checkpoint, plan)
+
+    def file(name: str) -> Path:
+        # Hundreds of megabytes, of which a run with everything in the cache reads the rows alone.
+        return store.file("survey", inputs, name, build, code=code, need=need)
+
+    return Survey(file("survey.json").parent, file)
 
 
 def lens_bands(blocks: int) -> tuple[tuple[int, ...], ...]:
@@ -230,12 +234,14 @@ def _read_text(
     plan: SurveyPlan,
     folder: Path,
     say: Say,
+    splits: Sequence[str],
+    cut: int,
 ) -> None:
     sizes, blocks = plan.profile, checkpoint.prepared.layers
     depths = plan.resolved(blocks)
 
     # Drawn before anything is read: a text that is too short for one split is told at once.
-    drawn = {split: draw(checkpoint, corpus, plan, split) for split in SPLITS}
+    drawn = {split: draw(checkpoint, corpus, plan, split) for split in splits}
     for split, (passages, places) in drawn.items():
         keepers: list[_Keeper] = [
             _Keeper(folder / f"{split}.block{depth.block}.npy", residual(depth.block), places)
@@ -270,7 +276,7 @@ def _read_text(
             engine.stream(
                 [passage.tokens for passage in passages],
                 consumers,
-                batch_tokens=BATCH_TOKENS[checkpoint.regime.device == "cpu"],
+                batch_tokens=BATCH_TOKENS[checkpoint.regime.device == "cpu"] // cut,
                 progress=_progress(say, f"reading {split} text"),
             )
         if moments is not None:

@@ -178,8 +178,10 @@ class TaskReadings:
             before: Text in front of it.
         """
         drawn = self._drawn(name, "judge")
-        asked = ask_in_frame(self.checkpoint, drawn, frame, before)
-        return self._some(name, asked, self.sizes.judged_text)
+        most = self.sizes.judged_text
+        return self._some(
+            name, ask_in_frame(self.checkpoint, drawn, frame, before, most, copies=False)
+        )
 
     def rng(self, name: str, purpose: str) -> np.random.Generator:
         """Randomness of data and controls: never depends on the checkpoint."""
@@ -259,24 +261,22 @@ class TaskReadings:
 
     def _asked(self, name: str, part: str, kind: str, form: str, count: int) -> list[Question]:
         task, drawn = self.task(name), self._drawn(name, part)
-        asked = ask(self.checkpoint, task, drawn, kind, FORMATS[form], self._draw_for(name, part))
-        if kind == "clean":
-            return asked[:count]
-        return self._some(name, asked, count)
+        rng, clean = self._draw_for(name, part), kind == "clean"
+        asked = ask(self.checkpoint, task, drawn, kind, FORMATS[form], rng, count, copies=clean)
+        return asked if clean else self._some(name, asked)
 
-    def _some(self, name: str, asked: list[Question], count: int) -> list[Question]:
-        """Leave out questions that a copied query would answer.
+    def _some(self, name: str, asked: list[Question]) -> list[Question]:
+        """Require that something is left of the questions that a copied query cannot answer.
 
         Raises:
-            UnsuitableTaskError: If none is left.
+            UnsuitableTaskError: If nothing is.
         """
-        left = [question for question in asked if not question.copies][:count]
-        if not left:
+        if not asked:
             raise UnsuitableTaskError(
                 f"Nothing is left to ask about {name}: to the tokenizer of "
                 f"{self.checkpoint.name} every answer begins like its query, or joins the prompt."
             )
-        return left
+        return asked
 
     def _drawn(self, name: str, part: str) -> list[Drawn]:
         """Draw more than any kind of question needs, so that all kinds ask the same queries."""

@@ -142,7 +142,7 @@ class ComposedVectors:
         tasks = {task.name: task for task in composed.tasks.values()}
         parts = split_lists(composed, carriers.readings.seed)
         by_name = {composed.tasks[role].name: rows for role, rows in parts.items()}
-        self.vectors = TaskVectors(carriers.readings.about(tasks, by_name))
+        self.vectors = carriers.about(tasks, by_name)
         self.readings = self.vectors.readings
 
     def ability(self) -> Outcome:

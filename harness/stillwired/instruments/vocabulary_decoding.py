@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
+from stillwired.clock import FITS, spending
 from stillwired.engine.engine import Engine
 from stillwired.errors import UsageError
 
@@ -73,6 +74,7 @@ def decoded(engine: Engine, vector: Tensor, count: int = COUNT) -> tuple[Tensor,
     return tokens[:count], ranked[:count]
 
 
+@spending(FITS)
 def rebuilt(
     engine: Engine,
     vector: Tensor,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stillwired.clock import FITS, spending
 from stillwired.instruments.moments import Whitened
 
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
@@ -31,6 +32,7 @@ class VocabularyMap:
         tokens: The tokens that are to be guessed, [rows].
     """
 
+    @spending(FITS)
     def __init__(
         self, inputs: Whitened, states: NDArray[np.float32], tokens: NDArray[np.int64]
     ) -> None:
@@ -49,6 +51,7 @@ class VocabularyMap:
         self._share = (counts / len(tokens)).astype(np.float32)
         self._cross = (sums - self._share[:, None] * sums.sum(0)) / len(tokens)
 
+    @spending(FITS)
     def guess(self, states: NDArray[np.float32], ridge: float) -> NDArray[np.int64]:
         """Guess the token for each state.
 
@@ -67,6 +70,7 @@ class VocabularyMap:
         guessed: NDArray[np.int64] = self._seen[torch.cat(best).numpy()]
         return guessed
 
+    @spending(FITS)
     def best_ridge(
         self, states: NDArray[np.float32], tokens: NDArray[np.int64], ridges: Sequence[float]
     ) -> float:

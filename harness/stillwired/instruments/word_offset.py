@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from stillwired.clock import FITS, spending
 from stillwired.engine.engine import Engine
 from stillwired.errors import UsageError
 
@@ -37,6 +38,7 @@ _TABLE_ROWS = 16_384
 _QUERIES = 64
 
 
+@spending(FITS)
 def offset_guesses(
     engine: Engine,
     pairs_fit: Sequence[tuple[Sequence[int], int]],

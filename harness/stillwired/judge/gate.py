@@ -92,6 +92,17 @@ def gate(
     return Gate(not failures, (*failures, *notes), corrected)
 
 
+def gate_part(verdicts: Sequence[Verdict], which: str) -> Gate:
+    """Decide over a part of a record, which proves nothing: only BROKEN fails it.
+
+    Args:
+        verdicts: The cells of the part.
+        which: Which part it is, as in ``2 of 4``.
+    """
+    lines = [f"{v.key} is BROKEN: {v.reason}" for v in verdicts if v.verdict is Word.BROKEN]
+    return Gate(not lines, (*lines, f"a shard does not gate: merge the records ({which})"))
+
+
 def _corrected(verdicts: Sequence[Verdict]) -> dict[str, bool]:
     judged = {Word.HOLDS, Word.FAILS, Word.INCONCLUSIVE}
     family = [v for v in verdicts if v.primary and v.verdict in judged]

@@ -8,7 +8,8 @@ size all this is exactly the t interval on cluster means.
 
 Hits are skewed near 0 and 1. A rate gets its interval on the logit scale, and a paired
 difference of hits the square-and-add interval (Zou & Donner 2008) from the rates of gains and
-losses. Where too few clusters show the rarer result, and where nothing varies,
+losses; a change of such a difference, which may be 2, from the rates of gains and losses of at
+least 1 and of 2. Where too few clusters show the rarer result, and where nothing varies,
 Clopper and Pearson's exact interval takes over. ``docs/judging.md`` has the simulated
 coverage.
 """
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
 
-Scale: TypeAlias = Literal["hits", "hit differences", "free"]
+Scale: TypeAlias = Literal["hits", "hit differences", "hit changes", "free"]
+
+# Values that a score can have, where that is known; a row gains or loses in whole steps.
+_VALUES: dict[Scale, tuple[float, ...]] = {
+    "hits": (0.0, 1.0),
+    "hit differences": (-1.0, 0.0, 1.0),
+    "hit changes": (-2.0, -1.0, 0.0, 1.0, 2.0),
+}
 
 LEVEL = 0.95
 """Level of every interval that decides something."""
@@ -190,8 +198,10 @@ class Sample:
     Args:
         scores: [rows] finite scores.
         design: Their clusters.
-        scale: ``hits`` (0 and 1), ``hit differences`` (−1, 0, 1) or ``free``.
-        spread: Bounds that a score cannot leave, used only where nothing varies.
+        scale: ``hits`` (0 and 1), ``hit differences`` (−1, 0, 1), ``hit changes`` (−2 to 2: one
+            such difference less another) or ``free``.
+        spread: Bounds that a score cannot leave, used only where nothing varies; a scale other
+            than ``free`` has its own.
 
     Raises:
         ClaimError: If the scores do not fit the scale.
@@ -204,15 +214,12 @@ class Sample:
         scale: Scale = "free",
         spread: tuple[float, float] | None = None,
     ) -> None:
-        allowed: dict[Scale, tuple[float, ...]] = {
-            "hits": (0.0, 1.0),
-            "hit differences": (-1.0, 0.0, 1.0),
-        }
-        if scale != "free" and not np.isin(scores, allowed[scale]).all():
-            raise ClaimError(f"Scores of scale {scale!r} must be among {allowed[scale]}.")
+        values = _VALUES.get(scale)
+        if values is not None and not np.isin(scores, values).all():
+            raise ClaimError(f"Scores of scale {scale!r} must be among {values}.")
         self.design = design
         self.scale = scale
-        self.spread = (0.0, 1.0) if scale == "hits" else (-1.0, 1.0) if scale != "free" else spread
+        self.spread = spread if values is None else (values[0], values[-1])
         self.estimate = design.mean(scores)
         self._scores = scores
         self._residuals = design.residuals(scores)
@@ -278,27 +285,12 @@ class Sample:
         if not (self.estimate < edge if side == "low" else self.estimate > edge):
             return 1.0
 
-        def clear(alpha: float) -> bool:
-            low, high = self.bounds(alpha)
-            return high < edge if side == "low" else low > edge
-
         if self.method == "t":
             from scipy.special import stdtr
 
             p = 2 * float(stdtr(self.design.df, -abs(self.estimate - edge) / self.se))
             return min(max(p, SMALLEST_P), 1.0)
-        if not clear(1.0 - 1e-12):
-            return 1.0
-        if clear(SMALLEST_P):
-            return SMALLEST_P
-        below, above = math.log(SMALLEST_P), 0.0
-        while above - below > 1e-9:
-            middle = (below + above) / 2
-            if clear(math.exp(middle)):
-                above = middle
-            else:
-                below = middle
-        return math.exp(above)
+        return p_of_bounds(self.bounds, edge, side)
 
     def _exact(self, alpha: float) -> tuple[float, float]:
         assert self.spread is not None
@@ -318,27 +310,72 @@ class Sample:
         return self.spread
 
     @cached_property
-    def _rates(self) -> tuple[_Rate, _Rate, float]:
-        """Rates of gains and of losses, and what their correlation does to the error.
+    def _rates(self) -> tuple[list[_Rate], list[_Rate], float]:
+        """Rates of gains and of losses by size, and what their correlation does to the error.
 
-        The last is the standard error of the difference over that of two independent rates:
-        a constant factor, so that intervals of higher levels hold those of lower ones, which
-        a correlation inside the square root would not ensure.
+        A gain of 2 counts among those of at least 1 and among those of 2, so that the estimate
+        is the sum of the gains' rates less that of the losses'. The factor is the standard error
+        of the estimate over that of independent rates: a constant, so that intervals of higher
+        levels hold those of lower ones, which a correlation inside the square root would not
+        ensure.
         """
-        up = _Rate((self._scores > 0).astype(np.float64), self.design, self.design.trials)
-        down = _Rate((self._scores < 0).astype(np.float64), self.design, self.design.trials)
-        apart = math.hypot(up.error, down.error)
-        # Clusters of equal mean difference would cancel the two errors to none at all.
+        # A size that no row shows would only make the interval wider than it needs to be.
+        sizes = range(1, round(float(np.abs(self._scores).max())) + 1)
+        up, down = (
+            [_Rate((s >= k).astype(np.float64), self.design, self.design.trials) for k in sizes]
+            for s in (self._scores, -self._scores)
+        )
+        apart = math.hypot(*(rate.error for rate in up + down))
+        # Clusters of equal mean difference would cancel the errors to none at all.
         if apart <= ROUNDING or self.even_clusters:
             return up, down, 1.0
         return up, down, self.se / apart
 
     def _square_and_add(self, alpha: float) -> tuple[float, float]:
         up, down, factor = self._rates
-        (up_low, up_high), (down_low, down_high) = up.bounds(alpha), down.bounds(alpha)
-        below = factor * math.hypot(up.rate - up_low, down_high - down.rate)
-        above = factor * math.hypot(up_high - up.rate, down.rate - down_low)
-        return max(self.estimate - below, -1.0), min(self.estimate + above, 1.0)
+        below, above = [], []
+        for rate in up:
+            low, high = rate.bounds(alpha)
+            below.append(rate.rate - low)
+            above.append(high - rate.rate)
+        for rate in down:
+            low, high = rate.bounds(alpha)
+            below.append(high - rate.rate)
+            above.append(rate.rate - low)
+        assert self.spread is not None
+        return (
+            max(self.estimate - factor * math.hypot(*below), self.spread[0]),
+            min(self.estimate + factor * math.hypot(*above), self.spread[1]),
+        )
+
+
+def p_of_bounds(
+    bounds: Callable[[float], tuple[float, float]], edge: float, side: Literal["low", "high"]
+) -> float:
+    """Return the smallest alpha at which an interval no longer passes an edge.
+
+    Args:
+        bounds: Gives the interval's ends at level 1 − alpha; wider for smaller alpha.
+        edge: The value in question.
+        side: ``low`` if the interval must lie below the edge, ``high`` if above.
+    """
+
+    def clear(alpha: float) -> bool:
+        low, high = bounds(alpha)
+        return high < edge if side == "low" else low > edge
+
+    if not clear(1.0 - 1e-12):
+        return 1.0
+    if clear(SMALLEST_P):
+        return SMALLEST_P
+    below, above = math.log(SMALLEST_P), 0.0
+    while above - below > 1e-9:
+        middle = (below + above) / 2
+        if clear(math.exp(middle)):
+            above = middle
+        else:
+            below = middle
+    return math.exp(above)
 
 
 def mean_interval(

@@ -28,7 +28,7 @@ class DamagedSurvey(Survey):
 
     def __init__(self, sound: Survey) -> None:
         """Damage a view of a finished survey."""
-        super().__init__(sound.folder)
+        super().__init__(sound.folder, sound.file)
         self._other = other_document(sound.rows("fit").documents, np.random.default_rng(0))
 
 

@@ -20,8 +20,27 @@ from stillwired.instruments.function_vectors import TaskVectors, as_long_as
 from stillwired.instruments.head_effects import CleanMeans, others_of
 from stillwired.instruments.head_outcomes import HeadOutcomes
 from stillwired.instruments.interventions import Head
+from stillwired.instruments.task_readings import TaskReadings
 from stillwired.instruments.vector_outcomes import VectorOutcomes
 from stillwired.outcomes import Outcome
+
+
+class DamagedReadings(TaskReadings):
+    """Questions that are cached apart, for ways of damage that change how they are put."""
+
+    def __init__(self, sound: TaskReadings, damage: str) -> None:
+        """Take over from sound readings."""
+        super().__init__(
+            sound.checkpoint,
+            sound.engine,
+            sound.tasks,
+            sound.sizes,
+            sound._store,
+            sound.seed,
+            sound.say,
+            sound.restart,
+            damage,
+        )
 
 
 class DamagedVectors(TaskVectors):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,8 +119,14 @@ def outcome_ids(data: Mapping[str, Any]) -> list[str]:
     return list(ids)
 
 
-def write_table(path: Path, outcomes: Mapping[str, Outcome]) -> None:
+def write_table(path: Path, outcomes: Mapping[str, Outcome], *, small: bool = False) -> None:
     """Write outcomes as Parquet: one row per example, in the order given.
+
+    Args:
+        path: The file.
+        outcomes: The outcomes by id.
+        small: Name the examples that outcomes share once for all of them, at the price of reading
+            the whole table for any one.
 
     Raises:
         RecordError: If the folder cannot be written.
@@ -133,16 +139,23 @@ def write_table(path: Path, outcomes: Mapping[str, Outcome]) -> None:
         [("outcome", coded), ("example", coded), ("cluster", coded), ("score", pa.float64())]
     )
 
+    def tables() -> Iterator[Any]:
+        for name, outcome in outcomes.items():
+            columns = [
+                pa.array([name] * len(outcome)).dictionary_encode(),
+                pa.array(outcome.examples.tolist()).dictionary_encode(),
+                pa.array(outcome.clusters.tolist()).dictionary_encode(),
+                pa.array(outcome.scores),
+            ]
+            yield pa.Table.from_arrays(columns, schema=schema)
+
     def write(file: Path) -> None:
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for name, outcome in outcomes.items():
-                columns = [
-                    pa.array([name] * len(outcome)).dictionary_encode(),
-                    pa.array(outcome.examples.tolist()).dictionary_encode(),
-                    pa.array(outcome.clusters.tolist()).dictionary_encode(),
-                    pa.array(outcome.scores),
-                ]
-                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            if small and outcomes:
+                writer.write_table(pa.concat_tables(tables()).unify_dictionaries())
+                return
+            for table in tables():
+                writer.write_table(table)
 
     write_whole(path, write)
 

@@ -74,7 +74,7 @@ def read_json(path: Path, what: str) -> Any:
         raise RecordError(
             f"The {what} {path} cannot be read: {error.strerror}. Check its permissions."
         ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(
             f"The {what} {path} is not JSON ({error}). It may have been cut short or edited."
         ) from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stillwired.errors import StillwiredError
+from stillwired.records.baseline import Side
 from stillwired.records.expected import Expectations
 from stillwired.records.record import merge, record_path, write_record
 from stillwired.records.run import Cell
@@ -15,6 +17,7 @@ from stillwired.records.session import Run
 if TYPE_CHECKING:
     from stillwired.judge.gate import Gate
     from stillwired.judge.results import Verdict
+    from stillwired.records.compare import Comparison
 
 Json = dict[str, Any]
 
@@ -33,6 +36,10 @@ class Finished:
         gate: The gate's decision, or None if the run was interrupted.
         record: The record's file, or None if none was written.
         sweeps: For each kind of sweep the cells that it computed, and those of full forwards.
+        spent: Seconds of the run up to the last verdict, by kind of work.
+        comparison: What became of the cells of the baseline, which then decides the gate; None
+            without one.
+        redraw: Label of what was drawn or fitted otherwise, or empty.
     """
 
     name: str
@@ -44,6 +51,9 @@ class Finished:
     gate: Gate | None = None
     record: Path | None = None
     sweeps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    redraw: str = ""
 
     @classmethod
     def of(
@@ -54,6 +64,7 @@ class Finished:
         name: str = "",
         gate: Gate | None = None,
         record: Path | None = None,
+        comparison: Comparison | None = None,
     ) -> Finished:
         """Take what is shown from a record, with these verdicts."""
         return cls(
@@ -61,11 +72,14 @@ class Finished:
             checkpoint=data["checkpoint"],
             profile=data["profile"],
             seed=data["seed"],
+            redraw=data.get("redraw", ""),
             published={k: v["published"] for k, v in data["declarations"].items()},
             verdicts=tuple(verdicts),
             sweeps=data["times"].get("sweeps", {}),
+            spent=data["times"].get("spent", {}),
             gate=gate,
             record=record,
+            comparison=comparison,
         )
 
     @property
@@ -99,21 +113,55 @@ def finish(
 
     finished = []
     for spec in specs:
-        record, outcomes = merge(run.folder, spec, run.facts)
+        record, outcomes = merge(run.folder, spec, run.facts, cells)
         verdicts = _in_order([cell for cell in cells if cell.spec == spec])
         path = None if interrupted else record_path(wanted, run.name_of(spec), several)
         if path is not None:
             write_record(path, record, outcomes)
-        gate = None
-        if not interrupted:
+        gate, comparison = None, None
+        if not interrupted and not run.options.mutants:
             gate = decide(
-                verdicts, strict=run.settings.strict, expected=expected, deselected=deselected
+                verdicts,
+                strict=run.settings.strict,
+                expected=expected,
+                deselected=deselected,
+                shard=record.get("shard"),
             )
+        if path is not None and run.baseline is not None and spec == _counterpart(run, specs):
+            new = Side.of_record(path, record, outcomes)
+            gate, comparison = _compared(run.baseline, new, run.settings.strict, deselected)
         name = run.name_of(spec)
-        finished.append(Finished.of(record, verdicts, name=name, gate=gate, record=path))
+        finished.append(
+            Finished.of(record, verdicts, name=name, gate=gate, record=path, comparison=comparison)
+        )
     if not interrupted or not cells:
         run.folder.clear()
     return finished
+
+
+def _counterpart(run: Run, specs: Sequence[str | None]) -> str | None:
+    """Return the checkpoint that is compared with the baseline: the run's only one.
+
+    Claims that read none have a record of their own, and so may the baseline be of such.
+    """
+    assert run.baseline is not None
+    none = run.baseline.data["checkpoint"]["spec"] is None
+    return next((spec for spec in specs if (spec is None) == none), specs[0])
+
+
+def _compared(
+    old: Side, new: Side, strict: bool, deselected: Collection[str]
+) -> tuple[Gate, Comparison | None]:
+    """Compare a record with the baseline; what cannot be compared does not pass."""
+    from stillwired.judge.gate import Gate
+    from stillwired.records.compare import compare
+
+    try:
+        comparison = compare(old, new, strict=strict, deselected=deselected)
+    except StillwiredError as error:
+        return Gate(False, (f"Nothing was compared. {error}",)), None
+    # What its correction concerns are changes, and no verdicts.
+    return replace(comparison.gate, corrected={}), comparison
 
 
 def decide(
@@ -122,13 +170,17 @@ def decide(
     strict: bool,
     expected: Expectations | None,
     deselected: Collection[str] = (),
+    shard: Mapping[str, Any] | None = None,
 ) -> Gate:
     """Gate a record's verdicts, against a file of expected ones if there is one.
 
-    Entries about cells that the user left out of the run are left out as well.
+    Entries about cells that the user left out of the run are left out as well. A part of a divided
+    run, whose record says which under ``shard``, is not gated.
     """
-    from stillwired.judge.gate import gate
+    from stillwired.judge.gate import gate, gate_part
 
+    if shard is not None:
+        return gate_part(verdicts, f"{', '.join(map(str, shard['parts']))} of {shard['of']}")
     if expected is None:
         return gate(verdicts, strict=strict)
     asked = {key: cell.verdicts for key, cell in expected.cells.items() if key not in deselected}

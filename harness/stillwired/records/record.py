@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,9 @@ _KEYS = (
     "digest",
     "times",
 )
+# What stands before the claims, in this order, and what only some records have.
+_ABOUT = ("checkpoint", "environment", "profile", "layers", "seed", "corpus", "tasks")
+_OPTIONAL = ("redraw", "shard", "refits", "incomplete")
 # Outside the digest: when and how long, and the digest itself.
 _UNDIGESTED = ("digest", "times")
 
@@ -50,6 +53,7 @@ class RunFacts:
         regime: Device, dtype and attention kernel.
         checkpoints: What is known of each checkpoint, by spec.
         started: When the run began, in seconds since the epoch.
+        redraw: What is drawn or fitted otherwise than the seed says, by its label; or empty.
     """
 
     profile: str
@@ -58,6 +62,7 @@ class RunFacts:
     regime: Mapping[str, str]
     checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     started: float = 0.0
+    redraw: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,19 @@ def record_path(wanted: Path, model: str, models: int) -> Path:
     return wanted if models == 1 else wanted.with_name(f"{wanted.stem}-{model}.json")
 
 
-def merge(folder: RunFolder, spec: str | None, facts: RunFacts) -> tuple[Json, dict[str, Outcome]]:
+def merge(
+    folder: RunFolder,
+    spec: str | None,
+    facts: RunFacts,
+    cells: Iterable[Cell] | None = None,
+) -> tuple[Json, dict[str, Outcome]]:
     """Put the cells of one checkpoint together, in an order that no scheduling changes.
+
+    Args:
+        folder: The run's folder.
+        spec: The checkpoint.
+        facts: What holds for the whole run.
+        cells: Every cell of the run; None to read them from the folder.
 
     Returns:
         The record and its outcomes, in the order of first use.
@@ -106,12 +122,64 @@ def merge(folder: RunFolder, spec: str | None, facts: RunFacts) -> tuple[Json, d
     Raises:
         RecordError: If two cells share a name, or declare one claim differently.
     """
-    cells = sorted((c for c in folder.cells() if c.spec == spec), key=_place)
+    cells = [cell for cell in cells or folder.cells() if cell.spec == spec]
+    corpora = list(folder.notes("corpus").values())
+    figures = folder.notes(figures_of(None)) | folder.notes(figures_of(spec))
+    about: Json = {
+        "checkpoint": _checkpoint(spec, facts),
+        "environment": environment(),
+        "profile": facts.profile,
+        "layers": list(facts.layers),
+        "seed": facts.seed,
+        "corpus": corpora[0] if corpora else None,
+        "tasks": folder.notes("tasks").get("tasks"),
+        "figures": dict(sorted(figures.items())),
+    }
+    if facts.redraw:
+        about["redraw"] = facts.redraw
+    shard = folder.notes("shard").get(spec or "")
+    if shard is not None:
+        about["shard"] = shard
+    if folder.notes("incomplete"):
+        about["incomplete"] = True
+    judged = {cell_name(cell.verdict) for cell in cells}
+    known = folder.notes("refits").get("refits", {})
+    refits = {key: known[key] for key in sorted(known) if key in judged}
+    if refits:
+        about["refits"] = refits
+    record = put_together(cells, about)
+    record["times"] = {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(facts.started)),
+        "seconds": round(time.time() - facts.started, 3),
+        "cells": {cell_name(cell.verdict): cell.seconds for cell in in_place(cells)},
+        "steps": folder.notes("time"),
+        "sweeps": folder.notes("cells"),
+        "spent": added(folder.notes("spent").values()),
+    }
+    described = record["outcomes"]
+    return record, load_outcomes(folder.outcomes, described, described)
+
+
+def figures_of(spec: str | None) -> str:
+    """Return the kind of note that a checkpoint's figures are; None for those of every one."""
+    return "figure" if spec is None else f"figure of {spec}"
+
+
+def put_together(cells: Iterable[Cell], about: Mapping[str, Any]) -> Json:
+    """Build a record of one checkpoint's cells, times apart.
+
+    Args:
+        cells: The cells, in any order.
+        about: What holds for all of them, by the record's own keys.
+
+    Raises:
+        RecordError: If two cells share a name, or declare one claim differently.
+    """
     declarations: Json = {}
     described: Json = {}
     verdicts: list[Json] = []
     seen: set[str] = set()
-    for cell in cells:
+    for cell in in_place(cells):
         claim, key = cell.verdict["claim"], cell_name(cell.verdict)
         if declarations.setdefault(claim, cell.declaration) != cell.declaration:
             raise RecordError(
@@ -126,30 +194,18 @@ def merge(folder: RunFolder, spec: str | None, facts: RunFacts) -> tuple[Json, d
             for name in outcome_ids(cell.evidence)
             if name not in described
         }
-    corpora = list(folder.notes("corpus").values())
     record: Json = {
         "schema": SCHEMA,
-        "checkpoint": _checkpoint(spec, facts),
-        "environment": environment(),
-        "profile": facts.profile,
-        "layers": list(facts.layers),
-        "seed": facts.seed,
-        "corpus": corpora[0] if corpora else None,
-        "tasks": folder.notes("tasks").get("tasks"),
+        **{key: about[key] for key in _ABOUT},
         "declarations": declarations,
         "verdicts": verdicts,
         "outcomes": described,
-        "figures": folder.notes("figure"),
+        "figures": about["figures"],
+        # Only where there is something to say, so that other records stay as they are.
+        **{key: about[key] for key in _OPTIONAL if key in about},
     }
     record["digest"] = digest_of(record)
-    record["times"] = {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(facts.started)),
-        "seconds": round(time.time() - facts.started, 3),
-        "cells": {cell_name(cell.verdict): cell.seconds for cell in cells},
-        "steps": folder.notes("time"),
-        "sweeps": folder.notes("cells"),
-    }
-    return record, load_outcomes(folder.outcomes, described, described)
+    return record
 
 
 def write_record(path: Path, record: Json, outcomes: Mapping[str, Outcome]) -> None:
@@ -198,8 +254,21 @@ def cell_name(verdict: Mapping[str, Any]) -> str:
     return cell_key(verdict["claim"], verdict["params"])
 
 
-def _place(cell: Cell) -> tuple[Any, ...]:
+def in_place(cells: Iterable[Cell]) -> list[Cell]:
     """Sort by claim, then by parameters, numbers by size; never by who finished first."""
+    return sorted(cells, key=_place)
+
+
+def added(times: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Add up times of several processes or runs, by what they were spent on."""
+    found: dict[str, float] = {}
+    for spent in times:
+        for kind, seconds in spent.items():
+            found[kind] = round(found.get(kind, 0.0) + seconds, 3)
+    return found
+
+
+def _place(cell: Cell) -> tuple[Any, ...]:
     params = sorted(cell.verdict["params"].items())
     return (
         cell.verdict["claim"],

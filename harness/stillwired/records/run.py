@@ -1,11 +1,14 @@
 """A run's folder: what has been judged so far, cell by cell, whoever judged it.
 
 Each process of a run writes into the same folder, every file whole or not at all. When the
-run ends its cells are merged into records; when it is interrupted they stay where they are.
+run ends its cells are merged into records; when it is interrupted or killed they stay where they
+are, until another run wants the same folder.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -13,12 +16,14 @@ import platform
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillwired.errors import RecordError
+from stillwired.options import RunOptions, model_ids
 from stillwired.records.evidence import describe, evidence_to_json, save_outcomes
 from stillwired.records.files import digest_of, read_json, write_json
 
@@ -64,13 +69,16 @@ class RunFolder:
         self.wanted = wanted
         self.token = token
         self._path: Path | None = None
+        self._alive: int | None = None
 
     @property
     def path(self) -> Path:
         """The folder, made for this run on first use.
 
-        Another run's folder is never used: if the name is taken, a number is added. Every
-        process of one run holds the same token and so ends up in the same folder.
+        The folder of another run that is under way, or has left a record in it, is never used: if
+        the name is taken, a number is added. What a run that is over has left without a record
+        is removed. Every process of one run holds the same token and so ends up in the same
+        folder.
 
         Raises:
             RecordError: If no folder can be made there.
@@ -84,7 +92,7 @@ class RunFolder:
             path = self.wanted if k == 1 else Path(f"{self.wanted}-{k}")
             try:
                 path.mkdir(parents=True, exist_ok=True)
-                if self._owns(path):
+                if self._owns(path) or (_left_behind(path) and self._owns(path)):
                     return path
             except OSError as error:
                 raise RecordError(
@@ -97,16 +105,34 @@ class RunFolder:
     def _owns(self, path: Path) -> bool:
         """Put our token into the folder, unless another run's is there already."""
         owner = path / "run"
-        if not owner.exists() and not (path / "record.json").exists():
+        if not any(owner.glob("*")) and not (path / "record.json").exists():
             # A folder that is not empty cannot be replaced by a rename, so exactly one run's
             # token arrives, and it arrives whole.
             ours = Path(tempfile.mkdtemp(dir=path))
             (ours / self.token).touch()
+            self._hold(ours / self.token)
             try:
                 ours.rename(owner)
             except OSError:
                 shutil.rmtree(ours)
-        return (owner / self.token).exists()
+        if not (owner / self.token).exists():
+            return False
+        self._hold(owner / self.token)
+        return True
+
+    def _hold(self, token: Path) -> None:
+        """Show that the run is under way; the system takes that back when the process is gone."""
+        # A number, which nothing closes by itself: a run may be under way without this object.
+        held = os.open(token, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_SH)
+        self._release()
+        self._alive = held
+
+    def _release(self) -> None:
+        if self._alive is not None:
+            os.close(self._alive)
+            self._alive = None
 
     @property
     def outcomes(self) -> Path:
@@ -157,8 +183,8 @@ class RunFolder:
         """Remove what the merge has taken over; the folder too, if no record lies in it."""
         if self._path is None:
             return
-        for part in ("cells", "outcomes", "notes", "run"):
-            shutil.rmtree(self._path / part, ignore_errors=True)
+        _remove_parts(self._path)
+        self._release()
         above = [p for p in self._path.parents[: len(RECORDS.parts)] if p.name in RECORDS.parts]
         for folder in (self._path, *above):
             if any(folder.iterdir()):
@@ -166,10 +192,39 @@ class RunFolder:
             folder.rmdir()
 
 
+def _left_behind(path: Path) -> bool:
+    """Remove what a run that is over has left in its folder; False if it may be under way."""
+    tokens = list((path / "run").glob("*"))
+    if len(tokens) != 1 or (path / "record.json").exists():
+        return False
+    with contextlib.suppress(OSError), tokens[0].open("rb") as token:
+        fcntl.flock(token, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever holds this very file alone may remove it, and nobody else.
+        if os.path.samestat(os.fstat(token.fileno()), tokens[0].stat()):
+            _remove_parts(path)
+            return True
+    return False
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove a run's folders, the one that says whose they are last."""
+    for part in ("cells", "outcomes", "notes", "run"):
+        shutil.rmtree(path / part, ignore_errors=True)
+
+
 def run_name(models: tuple[str, ...], at: float) -> str:
     """Return the name of a run's folder: its time, and the model if there is just one."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(at))
     return f"{stamp}-{models[0]}" if len(models) == 1 else stamp
+
+
+def new_folder(options: RunOptions, root: Path, started: float) -> RunFolder:
+    """Name a new run's folder: beside the record that is asked for, else below ``root``."""
+    if options.record is not None:
+        wanted = options.record.with_suffix(".run")
+    else:
+        wanted = root / RECORDS / run_name(tuple(model_ids(options.settings.models)), started)
+    return RunFolder(wanted, uuid.uuid4().hex)
 
 
 def environment() -> Json:

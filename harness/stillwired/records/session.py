@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stillwired.checkpoints.regime import Regime, hardware, resolved
+from stillwired.clock import CLOCK, JUDGING, spending
 from stillwired.errors import (
+    AnatomyError,
     ClaimError,
+    EngineError,
     MismatchError,
     MissingComponentError,
     UnsuitableTaskError,
 )
+from stillwired.mutants.catalogue import split_spec
 from stillwired.options import RunOptions, check_layers, model_ids
-from stillwired.records.record import RunFacts
+from stillwired.records.record import RunFacts, figures_of
 from stillwired.records.run import RunFolder
 from stillwired.settings import Settings
 
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from stillwired.judge.claims import Claim
     from stillwired.judge.results import Evidence, Fact, InstrumentCheck, Obstacle, Verdict
     from stillwired.outcomes import Arm, Outcome
+    from stillwired.records.baseline import Side
     from stillwired.records.expected import Expectations
 
 Json = dict[str, Any]
@@ -112,8 +119,14 @@ def check_cells(cells: Mapping[str, CellId]) -> None:
             )
 
 
-def obstacle_of(error: BaseException) -> Obstacle | None:
-    """Return what an error says about a measurement; None if it says nothing, as most do."""
+def obstacle_of(error: BaseException, spec: str | None = None) -> Obstacle | None:
+    """Return what an error says about a measurement; None if it says nothing, as most do.
+
+    Args:
+        error: What was raised.
+        spec: The checkpoint that was measured. Where a mutant was, an instrument that finds that
+            something is wrong has done what it is there for.
+    """
     from stillwired.judge.results import Obstacle
 
     # A reason is one sentence in tables and reports, however the message was laid out.
@@ -124,6 +137,9 @@ def obstacle_of(error: BaseException) -> Obstacle | None:
         return Obstacle("ability", "parts of the model", message)
     if isinstance(error, UnsuitableTaskError):
         return Obstacle("ability", "the task", message)
+    noticing = isinstance(error, EngineError | AnatomyError | ClaimError)
+    if noticing and spec is not None and split_spec(spec)[1] is not None:
+        return Obstacle("instrument", "noticed by an error", message)
     return None
 
 
@@ -144,6 +160,7 @@ class Run:
     started: float = field(default_factory=time.time)
     _prepared: dict[str, Prepared] = field(default_factory=dict)
     _expected: Expectations | None = None
+    _baseline: Side | None = None
     _times: dict[str, float] = field(default_factory=dict)
     _cells: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -166,18 +183,47 @@ class Run:
             self._expected = read_expected(path)
         return self._expected
 
+    @property
+    def baseline(self) -> Side | None:
+        """The record or baseline that the run is compared with, read when it is first needed.
+
+        Raises:
+            RecordError: If the file cannot be read or trusted.
+        """
+        path = self.options.baseline
+        if path is not None and self._baseline is None:
+            from stillwired.records.baseline import read_side
+
+            self._baseline = read_side(path)
+        return self._baseline
+
     def prepare_all(self, specs: Iterable[str], how: Callable[[str], Prepared]) -> None:
         """Make checkpoints ready, after checking what can be checked without them.
 
         Raises:
             UsageError: If the expected verdicts are about another run.
+            RecordError: If the run cannot be compared with its baseline.
         """
+        if self.baseline is not None:
+            from stillwired.records.compare import check_settings
+
+            settings = self.settings
+            check_settings(self.baseline, settings.profile.name, settings.layers, settings.seed)
         if self.expected is not None:
             self.expected.check(self.settings.models, self.settings.profile.name)
         for spec in specs:
             prepared = self.prepare(spec, how)
             if self.expected is not None:
                 self.expected.check_checkpoint(prepared.name)
+
+    def settle_device(self) -> None:
+        """Find out which device ``auto`` is here, and what computes; the record says both."""
+        if self.settings.device == Regime().device:
+            return
+        device = resolved(self.settings.device)
+        self.options = replace(self.options, settings=replace(self.settings, device=device))
+        regime = Regime.of(self.settings)
+        self.folder.note("regime", "regime", regime.to_json() | hardware(regime))
 
     def prepare(self, spec: str, how: Callable[[str], Prepared]) -> Prepared:
         """Make a checkpoint ready, once per process, and note it for the record.
@@ -186,11 +232,21 @@ class Run:
             UsageError: If ``--claims-layers`` names a block that the checkpoint lacks.
         """
         if spec not in self._prepared:
-            prepared = how(spec)
+            prepared = self._ready(spec, how)
             check_layers(self.settings.layers, prepared.name, prepared.layers)
             self._prepared[spec] = prepared
             self.folder.note("checkpoint", spec, dict(prepared.to_json()))
         return self._prepared[spec]
+
+    def _ready(self, spec: str, how: Callable[[str], Prepared]) -> Prepared:
+        """Make a checkpoint ready, or the sound one that a mutant is to be made of."""
+        sound, mutant = split_spec(spec)
+        prepared = self._prepared[sound] if sound in self._prepared else how(sound)
+        if mutant is None:
+            return prepared
+        from stillwired.mutants.prepared import PreparedMutant
+
+        return PreparedMutant(prepared, mutant, spec)
 
     def prepared(self, spec: str) -> Any:
         """Return a checkpoint that the run has made ready.
@@ -221,9 +277,15 @@ class Run:
         """Put the in-context tasks that were measured on into the record: digests by name."""
         self.folder.note("tasks", "tasks", dict(facts))
 
-    def note_figure(self, name: str, data: Mapping[str, Any]) -> None:
-        """Put into the record what a picture is drawn from and no outcome holds."""
-        self.folder.note("figure", name, dict(data))
+    def note_figure(self, name: str, data: Mapping[str, Any], spec: str | None = None) -> None:
+        """Put into the record what a picture is drawn from and no outcome holds.
+
+        Args:
+            name: What a checkpoint's record calls it.
+            data: The figures.
+            spec: The checkpoint that they are about; None for every one of the run.
+        """
+        self.folder.note(figures_of(spec), name, dict(data))
 
     def note_cells(self, label: str, cells: int, full: int) -> None:
         """Put what a kind of sweep cost, and what full forwards would have, into the times."""
@@ -245,6 +307,7 @@ class Run:
             self._times[label] = self._times.get(label, 0.0) + time.monotonic() - started
             self.note_time(label, self._times[label])
 
+    @spending(JUDGING)
     def judge(self, cell: CellId, evidence: Evidence, started: float) -> Verdict:
         """Judge a cell and keep it, with everything it was judged from, at once."""
         from stillwired.judge.verdicts import judge_cell
@@ -258,6 +321,8 @@ class Run:
             spec=cell.spec,
             seconds=time.time() - started,
         )
+        spent = {kind: round(seconds, 3) for kind, seconds in CLOCK.spent.items()}
+        self.folder.note("spent", f"process {os.getpid()}", spent)
         return verdict
 
     @property
@@ -268,14 +333,10 @@ class Run:
             profile=settings.profile.name,
             layers=settings.layers,
             seed=settings.seed,
-            regime={
-                "device": settings.device,
-                "dtype": settings.dtype,
-                "attention": settings.attention,
-                **({"remote": settings.remote} if settings.remote else {}),
-            },
+            regime=self.folder.notes("regime").get("regime") or Regime.of(settings).to_json(),
             checkpoints=self.folder.notes("checkpoint"),
             started=self.started,
+            redraw=settings.redraw.label if settings.redraw is not None else "",
         )
 
 

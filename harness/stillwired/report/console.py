@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from stillwired.report.summary import Page
+from stillwired.records.record import RunFacts
+from stillwired.report.summary import Page, heads
 from stillwired.report.terminal import Line
 from stillwired.report.text import to_ascii, width_of
 
@@ -146,6 +147,12 @@ class Terminal:
     def show(self, lines: Sequence[Line]) -> None:
         """Write lines."""
         show(self.reporter, lines)
+
+    def show_header(self, facts: RunFacts) -> None:
+        """Show what is about to be judged, where pytest shows a header of its own."""
+        quiet = self._config.get_verbosity() < 0 or self._config.option.no_header
+        if self.reporter is not None and not quiet:
+            self.show(heads(facts, self.page))
 
     def speaker(self, *, always: bool = False) -> Callable[[str], None]:
         """Return what tells the user about progress; see :func:`speaker`."""

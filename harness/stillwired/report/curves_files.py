@@ -15,7 +15,7 @@ from stillwired.report.vector_pictures import vector_pictures
 from stillwired.report.vectors import outcome_ids
 
 _AGAIN = "`stillwired curves {}` draws them later, with --out elsewhere."
-_MISSING = "matplotlib cannot be imported ({}). Install it: pip install matplotlib."
+MISSING = "matplotlib cannot be imported ({}). Install it: pip install matplotlib."
 
 
 @dataclass(frozen=True)
@@ -31,33 +31,27 @@ class Drawn:
     problem: str = ""
 
 
-def curve_path(record: Path, ahead: int, folder: Path | None = None) -> Path:
-    """Return the figure of one N: ``future-lens-N1.svg`` beside ``record.json``, or in a folder.
-
-    A record with another name gives it to its figures: ``base.future-lens-N1.svg``.
-    """
-    return picture_path(record, f"future-lens-N{ahead}.svg", folder)
-
-
 def picture_path(record: Path, name: str, folder: Path | None = None) -> Path:
-    """Return a picture's file, likewise."""
+    """Return a picture's file: ``future-lens-N1.svg`` beside ``record.json``, or in a folder.
+
+    A record with another name gives it to its pictures: ``base.future-lens-N1.svg``.
+    """
     if record.name != "record.json":
         name = f"{record.stem}.{name}"
     return (folder or record.parent) / name
 
 
-def draw(record: Record, folder: Path | None = None) -> list[Path]:
-    """Draw what a record has: Future Lens curves, one file for each N, and function vectors.
+def pictures(record: Record) -> Iterator[tuple[str, str]]:
+    """Draw what a record has: Future Lens curves, one picture for each N, and function vectors.
 
     There are no curves where no reader was asked at enough depths, and of function vectors only
     what was measured.
 
-    Args:
-        record: The record.
-        folder: Where the files go; None for the record's own folder.
+    Yields:
+        A picture's file name, such as ``future-lens-N1.svg``, and its SVG.
 
     Raises:
-        RecordError: If the record's table cannot be trusted, or a file cannot be written.
+        RecordError: If the record's table cannot be trusted.
         ImportError: If matplotlib is not installed.
     """
     from stillwired.report.curves_figure import Heading, figure
@@ -68,20 +62,29 @@ def draw(record: Record, folder: Path | None = None) -> list[Path]:
     outcomes = read_table(outcomes_path(record.path), described) if described else {}
     name = record.data["checkpoint"].get("name") or "no checkpoint"
     heading = Heading(name, record.data["profile"])
+    for curves in curves_of(places, outcomes):
+        yield f"future-lens-N{curves.ahead}.svg", figure(curves, published(), heading)
+    yield from vector_pictures(record.data, outcomes, heading)
 
-    def pictures() -> Iterator[tuple[Path, str]]:
-        for curves in curves_of(places, outcomes):
-            path = curve_path(record.path, curves.ahead, folder)
-            yield path, figure(curves, published(), heading)
-        for file, svg in vector_pictures(record.data, outcomes, heading):
-            yield picture_path(record.path, file, folder), svg
 
+def draw(record: Record, folder: Path | None = None) -> list[Path]:
+    """Write the pictures of a record.
+
+    Args:
+        record: The record.
+        folder: Where the files go; None for the record's own folder.
+
+    Raises:
+        RecordError: If the record's table cannot be trusted, or a file cannot be written.
+        ImportError: If matplotlib is not installed.
+    """
     paths = []
-    for path, svg in pictures():
+    for name, svg in pictures(record):
 
         def write(file: Path, svg: str = svg) -> None:
             file.write_text(svg, encoding="utf-8")
 
+        path = picture_path(record.path, name, folder)
         write_whole(path, write)
         paths.append(path)
     return paths
@@ -95,7 +98,7 @@ def draw_beside(record: Path) -> Drawn:
     try:
         return Drawn(tuple(draw(read_record(record))))
     except ImportError as error:
-        problem = _MISSING.format(error)
+        problem = MISSING.format(error)
     except RecordError as error:
         problem = str(error)
     except KeyboardInterrupt:
@@ -115,7 +118,7 @@ def draw_again(record: Path, folder: Path | None) -> list[Path]:
     try:
         paths = draw(read_record(record), folder)
     except ImportError as error:
-        raise RecordError(_MISSING.format(error)) from error
+        raise RecordError(MISSING.format(error)) from error
     except RecordError as error:
         raise RecordError(str(error).replace("--claims-record", "--out")) from error
     if not paths:

@@ -4,25 +4,19 @@ Every cell carries its sentence as its accessible name and its tokens with their
 a tooltip, so that the page reads the same by eye, by keyboard and by ear, also without scripts.
 The script only moves the focus with the arrow keys and puts the tooltip beside its cell.
 
-Tokens may hold anything, so they meet the page in three steps: what cannot be shown is replaced
-(`stillwired.report.lens_terminal.pieces`), the rest is escaped, and a content security policy
-admits the style and the script of `stillwired.report.lens_style` by their digests, and nothing
-else.
+Tokens may hold anything; `stillwired.report.html` says how they meet the page.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillwired.errors import RecordError, UsageError
-from stillwired.records.files import write_whole
-from stillwired.report.lens_style import SCRIPT, SHADES, digest, shade, style
+from stillwired.report.html import THEME, document, safe
+from stillwired.report.lens_style import SCRIPT, SHADES, shade, style
 from stillwired.report.lens_terminal import columns_of, cut, pieces
 
 if TYPE_CHECKING:
@@ -59,32 +53,11 @@ def lens_page(grid: Grid, about: About) -> str:
     """Write a grid as an HTML document."""
     future = grid.kind == "future"
     title = "Future Lens" if future else "Logit lens"
-    css = style()
-    policy = (
-        f"default-src 'none'; style-src '{digest(css)}'; script-src '{digest(SCRIPT)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     heads = "".join(_head(token) for token in grid.tokens)
-    body = "\n".join(_row(grid, row) for row in reversed(range(len(grid.layers))))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="referrer" content="no-referrer">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}: {_text(about.model)}</title>
-<style>{css}</style>
-</head>
-<body>
-<header>
-<h1>{title} <small>{_text(about.model)}</small></h1>
-<fieldset class="theme">
-<legend>Colours</legend>
-<label><input type="radio" name="theme" id="system" checked>system</label>
-<label><input type="radio" name="theme" id="light">light</label>
-<label><input type="radio" name="theme" id="dark">dark</label>
-</fieldset>
+    rows = "\n".join(_row(grid, row) for row in reversed(range(len(grid.layers))))
+    body = f"""<header>
+<h1>{title} <small>{safe(about.model)}</small></h1>
+{THEME}
 </header>
 <p>{_FUTURE if future else _LOGIT} Layers are counted from 0, and the last one is on top. Hover over
 a cell, tap it, or move there with the arrow keys, to see every token with its probability.</p>
@@ -93,61 +66,22 @@ a cell, tap it, or move there with the arrow keys, to see every token with its p
 <table role="grid" aria-readonly="true">
 <caption><div>
 <dl>
-<dt>model</dt><dd>{_text(about.model)}, {_text(about.origin)}</dd>
-<dt>sha256</dt><dd><code>{_text(about.digest)}</code></dd>
-<dt>text</dt><dd class="text"><bdi>{_text(about.text, literal=True)}</bdi></dd>
-<dt>read with</dt><dd>{_text(about.reading)}</dd>
-<dt>date</dt><dd>{_text(about.date)}</dd>
+<dt>model</dt><dd>{safe(about.model)}, {safe(about.origin)}</dd>
+<dt>sha256</dt><dd><code>{safe(about.digest)}</code></dd>
+<dt>text</dt><dd class="text"><bdi>{_literal(about.text)}</bdi></dd>
+<dt>read with</dt><dd>{safe(about.reading)}</dd>
+<dt>date</dt><dd>{safe(about.date)}</dd>
 </dl>
 </div></caption>
 <thead>
 <tr><th scope="col">layer</th>{heads}</tr>
 </thead>
 <tbody>
-{body}
+{rows}
 </tbody>
 </table>
-</div>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
-
-
-def require_place(path: Path) -> None:
-    """Find out before the work begins whether a page can be written to a path.
-
-    Raises:
-        UsageError: If not; the message says why.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder. Name a file in it, such as {path / 'lens.html'}.")
-    probe = path.with_name(f".{path.name}.{os.getpid()}")
-    _write(probe, "", path)
-    probe.unlink()
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a page whole, or leave what was there.
-
-    Raises:
-        UsageError: If it cannot be written.
-    """
-    _write(path, page, path)
-
-
-def _write(place: Path, page: str, asked: Path) -> None:
-    def write(file: Path) -> None:
-        file.write_text(page, encoding="utf-8", newline="")
-
-    try:
-        write_whole(place, write)
-    except RecordError as error:
-        cause = error.__cause__
-        why = getattr(cause, "strerror", None) or cause
-        raise UsageError(
-            f"{asked} cannot be written: {why}. Name a file in another folder with --out."
-        ) from error
+</div>"""
+    return document(f"{title}: {safe(about.model)}", style(), SCRIPT, body)
 
 
 def sentence(grid: Grid, row: int, column: int) -> str:
@@ -190,14 +124,14 @@ def _cell(grid: Grid, row: int, column: int) -> str:
     where = f"layer {grid.layers[row]}, after {_whole(grid.tokens[column])}"
     return (
         f'<td class="s{shade(float(grid.confidence[row, column]))}" tabindex="0" '
-        f'aria-label="{_attribute(sentence(grid, row, column))}">'
+        f'aria-label="{safe(sentence(grid, row, column))}">'
         f'<div class="w">{"".join(said)}</div>'
         f'<div class="tip" aria-hidden="true"><p>{where}</p><table>{lines}</table></div></td>'
     )
 
 
 def _head(token: str) -> str:
-    named = _attribute(spoken(token))
+    named = safe(spoken(token))
     return f'<th scope="col" title="{named}" aria-label="{named}">{_short(token)}</th>'
 
 
@@ -229,13 +163,9 @@ def _marked(parts: Iterator[tuple[str, bool]]) -> Iterator[str]:
         yield f"<i>{escape(text)}</i>" if mark else escape(text)
 
 
-def _text(text: str, *, literal: bool = False) -> str:
-    """Text outside of tokens, made harmless; whitespace is literal in any case."""
-    return "".join(_marked(pieces(text, literal=True))) if literal else _attribute(text)
-
-
-def _attribute(text: str) -> str:
-    return escape("".join(shown for shown, _ in pieces(text, literal=True)))
+def _literal(text: str) -> str:
+    """The text that was read: whitespace as it is, and whatever stands for something marked."""
+    return "".join(_marked(pieces(text, literal=True)))
 
 
 def _probability(value: float) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+from stillwired.report.html import both
 
 SHADES = 20
 """Steps of the shading, beyond none."""
@@ -32,29 +31,19 @@ def shades(theme: dict[str, str]) -> list[str]:
 def style() -> str:
     """Write the style sheet."""
     steps = "\n".join(
-        f".s{step}{{{_both(light, dark)}}}"
+        f".s{step}{{{both(light, dark)}}}"
         for step, (light, dark) in enumerate(zip(shades(LIGHT), shades(DARK), strict=True))
     )
-    text = _both(LIGHT["text"], DARK["text"], "color")
-    page = _both(LIGHT["page"], DARK["page"])
-    mark = _both(LIGHT["mark"], DARK["mark"], "color")
-    line = _both("#c3cad4", "#3a4350", "border-color")
-    raised = _both("#f1f4f8", "#20252d")
+    text = both(LIGHT["text"], DARK["text"], "color")
+    page = both(LIGHT["page"], DARK["page"])
+    mark = both(LIGHT["mark"], DARK["mark"], "color")
+    line = both("#c3cad4", "#3a4350", "border-color")
+    raised = both("#f1f4f8", "#20252d")
     return _STYLE.format(steps=steps, text=text, page=page, mark=mark, line=line, raised=raised)
-
-
-def digest(content: str) -> str:
-    """Return what a content security policy admits a style or a script by."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
 def _channels(colour: str) -> list[int]:
     return [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
-
-
-def _both(light: str, dark: str, what: str = "background") -> str:
-    """Declare a colour for both themes; browsers without `light-dark` take the light one."""
-    return f"{what}:{light};{what}:light-dark({light},{dark})"
 
 
 _STYLE = """

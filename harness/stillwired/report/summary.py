@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stillwired.mutants.catalogue import split_spec
 from stillwired.records.expected import Expectations
 from stillwired.records.finish import Finished
+from stillwired.records.ledger import Ledger
+from stillwired.records.preparing import cache_of
 from stillwired.records.record import RunFacts
 from stillwired.records.run import RunFolder, environment
 from stillwired.report.terminal import Line, Row, Span, closing, table, title, versions
@@ -44,10 +48,14 @@ def heads(facts: RunFacts, page: Page) -> list[Line]:
     """Return the header of a run: each checkpoint that is about to be judged, and versions."""
     lines: list[Line] = []
     checkpoints: list[Mapping[str, Any] | None] = [
-        {**known, "regime": facts.regime} for known in facts.checkpoints.values()
+        {**known, "regime": facts.regime}
+        for spec, known in facts.checkpoints.items()
+        # Mutants that stand beside their undamaged checkpoint are named by the matrix.
+        if split_spec(spec)[1] is None or split_spec(spec)[0] not in facts.checkpoints
     ]
     for checkpoint in checkpoints or [None]:
-        lines += page.plain(title(checkpoint, facts.profile, facts.seed, page.width), "bold")
+        named = title(checkpoint, facts.profile, facts.seed, page.width, facts.redraw)
+        lines += page.plain(named, "bold")
     packages = environment()["packages"]
     only = checkpoints[0] if len(checkpoints) == 1 else None
     return lines + page.plain(versions(only, packages, page.width), "light")
@@ -63,12 +71,13 @@ def summary(
     drawn: Drawn | None = None,
 ) -> list[Line]:
     """Return one checkpoint's part of the summary."""
-    rows = [_row(verdict, finished, expected) for verdict in finished.verdicts]
+    rows = [row_of(verdict, finished, expected) for verdict in finished.verdicts]
     lines: list[Line] = []
     if page.quiet == 0:
-        lines += page.plain(
-            title(finished.checkpoint, finished.profile, finished.seed, page.width), "bold"
+        named = title(
+            finished.checkpoint, finished.profile, finished.seed, page.width, finished.redraw
         )
+        lines += page.plain(named, "bold")
     if page.quiet < 2:
         shown = [row for row in rows if not (page.quiet and row.quiet)]
         lines += table(shown, page.width, ascii_only=page.ascii_only)
@@ -82,10 +91,16 @@ def summary(
             width=page.width,
         )
     )
+    if finished.spent and page.quiet == 0:
+        lines += page.plain(fold(_spent(finished.spent), page.width, indent=9))
     if finished.sweeps and page.quiet == 0:
         lines += page.plain(fold(_sweeps(finished.sweeps), page.width, indent=9))
     if drawn is not None and page.quiet < 2:
         lines += _curves(drawn, page)
+    if finished.comparison is not None:
+        from stillwired.report.comparison import comparison_lines
+
+        lines += comparison_lines(finished.comparison, page)
     if finished.gate is not None and page.quiet < 2:
         style = "" if finished.gate.passed else "red"
         for text in finished.gate.lines:
@@ -93,10 +108,43 @@ def summary(
     return lines
 
 
+def results(ledger: Ledger, page: Page, drawn: Mapping[Path, Drawn]) -> list[Line]:
+    """Return what a run shows at its end: each checkpoint's summary, then what else must be said.
+
+    Args:
+        ledger: The run, closed.
+        page: Where it is shown.
+        drawn: What became of the curves, by the record that they are drawn from.
+    """
+    run, lines = ledger.run, list[Line]()
+    for one in ledger.shown:
+        lines += summary(
+            one,
+            page,
+            expected=run.expected,
+            cache=cache_of(run.settings) if one.reads_checkpoint else None,
+            seconds=time.time() - run.started,
+            drawn=drawn.get(one.record) if one.record is not None else None,
+        )
+    for trial in ledger.trials:
+        from stillwired.report.matrix import matrix_lines
+
+        lines += matrix_lines(trial.matrix, trial.decision, page, trial.survivors, trial.path)
+    return lines + aftermath(ledger.finished, page, run.folder, ledger.errors, ledger.unwritten)
+
+
 def _sweeps(sweeps: Mapping[str, tuple[int, int]]) -> list[str]:
     """Say how much less was computed than one full forward a row would have."""
     found = [f"{label} 1/{full / cells:.0f}" for label, (cells, full) in sweeps.items()]
     return [f"sweeps:  cells, of those of full forwards: {found[0]}", *found[1:]]
+
+
+def _spent(spent: Mapping[str, float]) -> list[str]:
+    """Say what a run's time went into, most first."""
+    whole = sum(spent.values()) or 1.0
+    most = sorted(spent.items(), key=lambda kind: -kind[1])
+    found = [f"{kind} {100 * seconds / whole:.0f} %" for kind, seconds in most]
+    return [f"time:    {found[0]}", *found[1:]]
 
 
 def _curves(drawn: Drawn, page: Page) -> list[Line]:
@@ -109,7 +157,8 @@ def _curves(drawn: Drawn, page: Page) -> list[Line]:
     return page.plain(fold([f"curves:  {first}", *others], page.width, indent=9))
 
 
-def _row(verdict: Verdict, finished: Finished, expected: Expectations | None) -> Row:
+def row_of(verdict: Verdict, finished: Finished, expected: Expectations | None) -> Row:
+    """Return a verdict with what was published and what the gate or a file makes of it."""
     note = ""
     if expected is not None:
         if not expected.met(verdict):

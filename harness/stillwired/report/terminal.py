@@ -1,16 +1,15 @@
-"""The verdict table and the lines around it, for people.
-
-Everything is laid out as spans of text with a style, so that the same lines serve a terminal
-with colours, a terminal without, and a log file.
-"""
+"""The verdict table and the lines around it, for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from stillwired.report.grid import GAP, Entry, grid
+from stillwired.report.grid import Line as Line
+from stillwired.report.grid import Span as Span
 from stillwired.report.text import (
     NOTHING,
     count,
@@ -26,15 +25,13 @@ from stillwired.report.text import (
     to_ascii,
     where,
     width_of,
-    wrap,
 )
 
 if TYPE_CHECKING:
     from stillwired.judge.results import BesideResult, Verdict
+    from stillwired.records.baseline import Side
     from stillwired.records.expected import Expectations
 
-GAP = "  "
-INDENT = 4
 _NAME = "stillwired"
 WORDS = ("HOLDS", "FAILS", "INCONCLUSIVE", "NOT APPLICABLE", "BROKEN", "REPORTED")
 STYLES = {
@@ -45,16 +42,6 @@ STYLES = {
     "BROKEN": "purple",
     "REPORTED": "blue",
 }
-
-
-class Span(NamedTuple):
-    """A piece of a line and how it looks: names of styles, separated by blanks."""
-
-    text: str
-    style: str = ""
-
-
-Line = list[Span]
 
 
 @dataclass(frozen=True)
@@ -74,22 +61,6 @@ class Row:
     quiet: bool = False
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """A row's texts, ready to be aligned."""
-
-    claim: str
-    where: str
-    estimate: str
-    interval: str
-    least: str
-    published: str
-    verdict: str
-    style: str
-    reason: str
-    primary: bool
-
-
 def _blocks(known: Mapping[str, Any]) -> str:
     """Name the size of a checkpoint by its blocks, and their heads where they have attention."""
     heads = known.get("heads")
@@ -98,7 +69,9 @@ def _blocks(known: Mapping[str, Any]) -> str:
     return f"{known['layers']} × {heads} heads" if heads else f"{known['layers']} blocks, no heads"
 
 
-def title(checkpoint: Mapping[str, Any] | None, profile: str, seed: int, width: int) -> list[str]:
+def title(
+    checkpoint: Mapping[str, Any] | None, profile: str, seed: int, width: int, redraw: str = ""
+) -> list[str]:
     """Return what says which checkpoint was judged, how, and from which draws.
 
     One line if that fits; otherwise the checkpoint's particulars stand beneath.
@@ -107,9 +80,12 @@ def title(checkpoint: Mapping[str, Any] | None, profile: str, seed: int, width: 
     regime = known.get("regime", {})
     name = known.get("name") or "no checkpoint"
     how = [regime.get("device", ""), dtype(regime.get("dtype", "")), regime.get("attention", "")]
+    if regime.get("accelerator"):
+        how[0] += f" ({regime['accelerator']})"
     if regime.get("remote"):
         how.append(f"at {regime['remote']}")
     run = [" ".join(how).strip() if known.get("name") else "", profile, f"seed {seed}"]
+    run += [f"redraw {redraw}"] if redraw else []
     about = [
         str(known["origin"]) if known.get("origin") else "",
         f"sha256 {str(known['digest'])[:8]}…" if known.get("digest") else "",
@@ -150,87 +126,49 @@ def table(rows: Sequence[Row], width: int, *, ascii_only: bool = False) -> list[
     if not rows:
         return []
     say = to_ascii if ascii_only else str
-    cells = _cells(rows, say)
-    marked = any(not row.primary for row in cells)
-    names = ("claim", "where", "estimate", say("95 % interval"), "least", "published", "verdict")
-    widths = {
-        field: max(width_of(name), *(width_of(getattr(row, field)) for row in cells))
-        for field, name in zip(_FIELDS, names, strict=True)
-    }
-    # Nothing follows the verdict but its reason, so only its shortest need counts.
-    widths["verdict"] = min(widths["verdict"], len("NOT APPLICABLE"))
-    columns = list(_FIELDS)
-    if _total(widths, columns) > width:
-        columns.remove("published")
-    stacked = _total(widths, columns) > width
-    if stacked:
-        columns.remove("claim")
-    lead = " " * INDENT if stacked else ""
-    titles = dict(zip(_FIELDS, names, strict=True))
-    head = GAP.join(_fill(titles[field], widths[field], field) for field in columns)
-    lines: list[Line] = [[Span((lead + head).rstrip(), "bold")]]
-    above = said = ""
-    for row in cells:
-        if stacked and row.claim != above:
-            lines.append([Span(row.claim)])
-        above = row.claim
-        # What a shared fixture ran into would otherwise fill the page, once per cell.
-        again, said = row.reason == said != "", row.reason
-        line: Line = [Span(lead)] if stacked else []
-        for field in columns[:-1]:
-            style = "bold" if field == columns[0] and row.primary and marked else ""
-            line.append(Span(_fill(getattr(row, field), widths[field], field) + GAP, style))
-        line.append(Span(row.verdict, row.style))
-        used = sum(width_of(span.text) for span in line)
-        room = width - used - len(GAP)
-        reason = "(as above)" if again and width_of(row.reason) > room else row.reason
-        if reason and width_of(reason) <= room:
-            lines.append([*line, Span(GAP + reason, "light")])
-            continue
-        lines.append(line)
-        lines += [[Span(text, "light")] for text in wrap(reason, width, INDENT + len(lead))]
-    if marked and any(row.primary for row in cells):
+    entries = _entries(rows, say)
+    titles = ("claim", "where", "estimate", say("95 % interval"), "least", "published", "verdict")
+    lines = grid(
+        titles, entries, width, spare="published", longest="NOT APPLICABLE", right=("estimate",)
+    )
+    if any(entry.bold for entry in entries):
         lines.append([Span("* primary cell: these alone decide the exit code", "light")])
     return lines
 
 
-_FIELDS = ("claim", "where", "estimate", "interval", "least", "published", "verdict")
-
-
-def _cells(rows: Sequence[Row], say: Any) -> list[_Cells]:
-    lows = [say(number(row.verdict.low)) for row in rows]
-    highs = [say(number(row.verdict.high)) for row in rows]
-    low_width, high_width = max(map(width_of, lows)), max(map(width_of, highs))
+def _entries(rows: Sequence[Row], say: Any) -> list[Entry]:
+    bounds = intervals([(row.verdict.low, row.verdict.high) for row in rows])
+    # Where every cell is primary, nothing stands out.
     marked = any(not row.verdict.primary for row in rows)
-    cells = []
-    for row, low, high in zip(rows, lows, highs, strict=True):
+    entries = []
+    for row, interval in zip(rows, bounds, strict=True):
         verdict = row.verdict
-        word = str(verdict.verdict)
-        bounds = f"{pad(low, low_width, right=True)} … {pad(high, high_width, right=True)}"
-        star = " *" if marked and verdict.primary else ""
-        cells.append(
-            _Cells(
-                claim=verdict.claim,
-                where=say(where(verdict.params) + star),
-                estimate=say(number(verdict.estimate)),
-                interval=say(NOTHING if verdict.low is verdict.high is None else bounds),
-                least=say(verdict.least or NOTHING),
-                published=say(published(row.published)),
-                verdict=say(f"{word} ({row.note})" if row.note else word),
-                style=STYLES[word],
-                reason=say(verdict.reason),
-                primary=verdict.primary,
-            )
+        word, primary = str(verdict.verdict), marked and verdict.primary
+        texts = (
+            verdict.claim,
+            where(verdict.params) + (" *" if primary else ""),
+            number(verdict.estimate),
+            interval,
+            verdict.least or NOTHING,
+            published(row.published),
+            f"{word} ({row.note})" if row.note else word,
         )
-    return cells
+        entries.append(
+            Entry(tuple(map(say, texts)), STYLES[word], say(verdict.reason), bold=primary)
+        )
+    return entries
 
 
-def _fill(text: str, width: int, field: str) -> str:
-    return pad(text, width, right=field == "estimate")
-
-
-def _total(widths: Mapping[str, int], columns: Sequence[str]) -> int:
-    return sum(widths[field] for field in columns) + len(GAP) * (len(columns) - 1)
+def intervals(ends: Sequence[tuple[float | None, float | None]]) -> list[str]:
+    """Write intervals one beneath the other, so that their figures stand aligned."""
+    lows, highs = ([number(end) for end in side] for side in zip(*ends, strict=True))
+    low_width, high_width = max(map(width_of, lows)), max(map(width_of, highs))
+    return [
+        NOTHING
+        if bounds == (None, None)
+        else f"{pad(low, low_width, right=True)} … {pad(high, high_width, right=True)}"
+        for bounds, low, high in zip(ends, lows, highs, strict=True)
+    ]
 
 
 def tally(verdicts: Sequence[Verdict]) -> str:
@@ -266,6 +204,23 @@ def closing(
     if cache is not None:
         chunks.append(f"cache: {path(cache, start)}")
     return fold(chunks, width, gap=3)
+
+
+def failure(
+    declaration: Mapping[str, Any],
+    verdict: Verdict,
+    expected: Expectations | None,
+    baseline: Side | None = None,
+) -> str:
+    """Say why a verdict makes its test fail; empty if it does not."""
+    if expected is not None:
+        return "" if expected.met(verdict) else unexpected(declaration, verdict, expected)
+    if baseline is not None and verdict.verdict != "BROKEN":
+        if verdict.verdict not in ("FAILS", "NOT APPLICABLE") or not baseline.held(verdict):
+            return ""
+        held = f"{verdict.verdict}, and it held in {baseline.path.name}"
+        return f"{held}\n{message(declaration, verdict)}"
+    return message(declaration, verdict) if verdict.verdict in ("FAILS", "BROKEN") else ""
 
 
 def message(declaration: Mapping[str, Any], verdict: Verdict) -> str:

@@ -32,6 +32,11 @@ def number(value: float | None) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """Write an interval, or a dash where there is none."""
+    return NOTHING if low is high is None else f"{number(low)} … {number(high)}"
+
+
 def count(value: int) -> str:
     """Write a count with thousands separated."""
     return f"{value:,}"

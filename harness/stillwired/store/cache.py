@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import secrets
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from stillwired.errors import CacheError
 from stillwired.store import entry as entries
+from stillwired.store.arrays import read_arrays, write_arrays
 from stillwired.store.disk import explain_full_disk, is_read_only, require_space
 from stillwired.store.entry import Check, DamagedEntryError, Entry
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "STILLWIRED_CACHE"
 _SCRATCH = "tmp"
+_SWEEP = "sweep.lock"
 _LOCKS = "locks"
 _ALIVE = ".alive"
 _RESERVED = (_SCRATCH, _LOCKS)
 _KEY_DIGITS = 16
+_FORGOTTEN_S = 30 * 24 * 3600.0  # how long half-finished work waits for somebody to go on with it
 _PATIENCE_S = 1.0  # how long to wait for another process before saying so
-_NAMES = "arrays.json"
-_NUMBERS = "arrays.safetensors"
 _REMEDY = "Name a folder that can be written with --claims-cache, or in STILLWIRED_CACHE"
 
 
@@ -63,6 +63,7 @@ class Store:
     def __init__(self, root: Path, say: Callable[[str], None] = _silent) -> None:
         self.root = Path(root).expanduser().absolute()
         self.say = say
+        self._compared: set[Path] = set()
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -95,7 +96,8 @@ class Store:
             build: Fills an empty folder. Whatever it raises leaves no trace in the cache.
             code: Digest of the code that makes it (`stillwired.store.code.code_digest`).
             check: ``"full"`` compares every file's digest, ``"quick"`` its size and time, which is
-                meant for entries of many megabytes.
+                meant for entries of many megabytes that `file` reads, or whose reader compares
+                digests itself: a failing disk changes neither.
             need: Bytes that building needs, when known, so that a full disk is seen beforehand.
 
         Returns:
@@ -128,6 +130,50 @@ class Store:
             self._build(path, kind, dict(inputs), build, code, need)
         return path
 
+    def file(
+        self,
+        kind: str,
+        inputs: Mapping[str, Any],
+        name: str,
+        build: Callable[[Path], None],
+        *,
+        code: str = "",
+        need: int = 0,
+    ) -> Path:
+        """Return one file of an entry, building the entry when it is missing or damaged.
+
+        A file's content is compared with its digest when a process first asks for it, so that of
+        an entry of many megabytes only what is used is read.
+
+        Args:
+            kind: As in `folder`.
+            inputs: As in `folder`.
+            name: The file's path inside the entry.
+            build: As in `folder`; it must write a file of that name.
+            code: As in `folder`.
+            need: As in `folder`.
+
+        Returns:
+            The file. It must not be changed.
+
+        Raises:
+            CacheError: As in `folder`.
+        """
+        path = self.path_of(kind, inputs, code=code) / name
+        if path not in self._compared:
+            folder = self.folder(kind, inputs, build, code=code, check="quick", need=need)
+            try:
+                entries.check_content(entries.read_manifest(folder), name)
+            except (DamagedEntryError, OSError):
+                self.folder(kind, inputs, build, code=code, check="full", need=need)
+                if not path.is_file():
+                    raise CacheError(
+                        f"Building the cache entry {folder} wrote no file {name}, which is asked "
+                        "for. Correct its builder."
+                    ) from None
+            self._compared.add(path)
+        return path
+
     def arrays(
         self,
         kind: str,
@@ -139,8 +185,8 @@ class Store:
     ) -> dict[str, NDArray[Any]]:
         """Return named arrays, computing them when they are missing or damaged.
 
-        Numbers are kept as safetensors, text beside them as JSON. What comes back was always read
-        from the disk, so a first run and a second one see the same bytes.
+        What comes back was always read from the disk, so a first run and a second one see the
+        same bytes.
 
         Args:
             kind: As in `folder`.
@@ -155,22 +201,9 @@ class Store:
         Raises:
             CacheError: As in `folder`, and if an array is neither numbers nor text.
         """
-        from safetensors.numpy import load_file
-
-        folder = self.folder(
-            kind, inputs, lambda to: _write_arrays(build(), to), code=code, need=need
+        return read_arrays(
+            self.folder(kind, inputs, lambda to: write_arrays(build(), to), code=code, need=need)
         )
-        names = json.loads((folder / _NAMES).read_text(encoding="utf-8"))
-        numbers = load_file(folder / _NUMBERS)
-        loaded: dict[str, NDArray[Any]] = {}
-        for name in names["order"]:
-            text = names["text"].get(name)
-            if text is None:
-                loaded[name] = numbers[name]
-            else:
-                flat = np.array(text["values"], dtype=text["dtype"])
-                loaded[name] = flat.reshape(text["shape"])
-        return loaded
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -184,7 +217,7 @@ class Store:
         alive = FileLock(f"{path}{_ALIVE}")
         try:
             base.mkdir(parents=True, exist_ok=True)
-            with FileLock(base / "sweep.lock"):
+            with FileLock(base / _SWEEP):
                 _sweep(base)
                 # This lock says that the owner lives; the system drops it with the process.
                 alive.acquire(timeout=0)
@@ -348,36 +381,18 @@ class Store:
 
 def _sweep(base: Path) -> None:
     """Delete what processes left that were killed before they could do it themselves."""
-    for folder in base.iterdir():
-        alive = Path(f"{folder}{_ALIVE}")
-        if folder.is_dir():
-            lock = FileLock(alive)
-            with contextlib.suppress(OSError), lock.acquire(timeout=0):
+    for path in list(base.iterdir()):
+        if path.is_dir() or path.name.endswith(_ALIVE):
+            folder = Path(str(path).removesuffix(_ALIVE))
+            alive = Path(f"{folder}{_ALIVE}")
+            with contextlib.suppress(OSError), FileLock(alive).acquire(timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
                 alive.unlink(missing_ok=True)
-
-
-def _write_arrays(arrays: Mapping[str, NDArray[Any]], to: Path) -> None:
-    from safetensors.numpy import save_file
-
-    numbers: dict[str, NDArray[Any]] = {}
-    text: dict[str, dict[str, Any]] = {}
-    for name, array in arrays.items():
-        array = np.asarray(array)
-        if array.dtype.kind in "biuf":
-            # In C order, since safetensors takes the memory as it lies.
-            numbers[name] = np.asarray(array, order="C")
-        elif array.dtype.kind == "U":
-            values = array.ravel().tolist()
-            text[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "values": values}
-        else:
-            raise CacheError(
-                f"The array {name!r} has dtype {array.dtype}, which the cache does not keep. "
-                "Pass numbers, booleans or text."
-            )
-    save_file(numbers, to / _NUMBERS)
-    content = json.dumps({"order": list(arrays), "text": text}, ensure_ascii=False)
-    (to / _NAMES).write_text(content, encoding="utf-8")
+        elif path.name != _SWEEP:
+            # Builders may leave files for the next one to go on from.
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _FORGOTTEN_S:
+                    path.unlink()
 
 
 def _settle(folder: Path, files: list[Path]) -> None:

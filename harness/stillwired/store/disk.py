@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from stillwired.errors import CacheError
@@ -13,6 +15,16 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 # Native writers and child processes report a full disk in text only.
 _FULL_TEXTS = ("no space left on device", "os error 28", "disk quota exceeded")
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give errors of reading a file its name, which the system leaves out once it is open."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def is_read_only(error: OSError) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stillwired.errors import CacheError
+from stillwired.store.disk import naming
 
 SCHEMA = 1
 MANIFEST = "entry.json"
@@ -100,7 +101,7 @@ def key_of(kind: str, inputs: Mapping[str, Any], code: str) -> str:
 
 def sha256_of(path: Path) -> str:
     """sha256 of a file's content, hexadecimal."""
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -180,7 +181,10 @@ def read_manifest(folder: Path) -> Entry:
         raise
     except NotADirectoryError:
         raise DamagedEntryError("it is not a folder") from None
-    except (ValueError, KeyError, TypeError, AttributeError, CacheError) as error:
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+        CacheError,
+    ) as error:
         raise DamagedEntryError(f"its {MANIFEST} cannot be read: {error}") from error
     if key != entry.key or not key.startswith(folder.name) or entry.kind != folder.parent.name:
         raise DamagedEntryError(f"its {MANIFEST} does not belong to it")
@@ -213,3 +217,14 @@ def check(entry: Entry, how: Check) -> bool:
         if (how == "full" or not same_time) and sha256_of(present[name]) != file.sha256:
             raise DamagedEntryError(f"the content of {name} has changed")
     return as_stored
+
+
+def check_content(entry: Entry, name: str) -> None:
+    """Compare the content of one file of an entry with its digest.
+
+    Raises:
+        DamagedEntryError: If it has changed, or is no file of the entry.
+    """
+    listed = {file.name: file.sha256 for file in entry.files}
+    if listed.get(name) != sha256_of(entry.path / name):
+        raise DamagedEntryError(f"the content of {name} has changed")

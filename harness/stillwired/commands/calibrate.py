@@ -1,0 +1,178 @@
+"""``stillwired calibrate``: judge one checkpoint again and again, and count the false alarms."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillwired.commands.common import ERROR, FAILED, OK, Commands, page, say, show, with_cache
+from stillwired.profiles import PROFILES
+from stillwired.settings import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from stillwired.records.calibration import Planned
+    from stillwired.records.record import Record
+
+FOLDER = Path(".stillwired", "calibration")
+REDRAWS, REFITS, PROFILE = 20, 3, "mutants"
+
+_MORE = (
+    "The claims are judged once as usual and then again where nothing that matters has changed: on "
+    "other examples, in other batches, in another dtype or attention kernel, with other fits. Each "
+    "run is a pytest of its own; those whose record is there already are not run again, so that a "
+    "calibration that was broken off goes on. The exit code is 1 if a claim that holds comes out "
+    "as FAILS or BROKEN, or if comparisons surely call more than 1 % of them LOST. "
+    "docs/calibration.md says how to read the report."
+)
+# Whatever the ini file says: a redraw is no run of record.
+_PLAIN = ("-o", "claims_expected=", "-o", "claims_baseline=", "-p", "no:cacheprovider")
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    from stillwired.records.calibration import KINDS
+
+    kinds = [name for name in KINDS if name != "refit"]
+    calibrate = commands.add("calibrate", run, "count the false alarms of redraws", _MORE)
+    option = calibrate.add_argument
+    option(
+        "pytest",
+        nargs="*",
+        default=["claims/"],
+        metavar="CLAIMS",
+        help="folders of claims; with -- in front also options of pytest (default: claims/)",
+    )
+    option("--model", default=DEFAULT_MODEL, metavar="SPEC", help="as --claims-model")
+    option(
+        "--profile",
+        default=PROFILE,
+        choices=PROFILES,
+        help=f"as --claims-profile (default: {PROFILE}, about a fifth of the quick profile's work)",
+    )
+    option("--redraws", type=int, default=REDRAWS, metavar="N", help=f"of each kind ({REDRAWS})")
+    option(
+        "--kinds",
+        default=",".join(kinds),
+        metavar="LIST",
+        help=f"kinds of redraws, separated by commas (default: {','.join(kinds)})",
+    )
+    option(
+        "--refits", type=int, default=REFITS, metavar="N", help=f"runs with other fits ({REFITS})"
+    )
+    option(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help=f"where records and the report go (default: {FOLDER}/<model>-<profile>)",
+    )
+    with_cache(calibrate)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the runs that are left, and report on all of them."""
+    from stillwired.options import model_ids
+    from stillwired.records.alarms import count_alarms
+    from stillwired.records.calibration import plan
+    from stillwired.report.calibration import Calibration, calibration_lines, write_reports
+
+    kinds = [name.strip() for name in arguments.kinds.split(",") if name.strip()]
+    runs = plan(kinds, arguments.redraws, arguments.refits)
+    (name,) = model_ids([arguments.model])
+    out = (arguments.out or FOLDER / f"{name}-{arguments.profile}").expanduser()
+    records, failed = _Runs(arguments, out).do(runs)
+    done = [one for one in runs[1:] if {one.name, one.against} <= records.keys()]
+    say(f"comparing {len(done)} runs with what they are held against")
+    alarms = count_alarms(records, done)
+    calibration = Calibration(records[runs[0].name], records, failed, alarms)
+    show(calibration_lines(calibration, write_reports(calibration, out), page()))
+    if alarms.complaints:
+        return FAILED
+    return ERROR if failed else OK
+
+
+class _Runs:
+    """The runs of one calibration, each in a process of its own, whose memory ends with it."""
+
+    def __init__(self, arguments: argparse.Namespace, out: Path) -> None:
+        self._arguments, self._out = arguments, out
+
+    def do(self, runs: Sequence[Planned]) -> tuple[dict[str, Record], dict[str, str]]:
+        """Do what is not done yet; return records by name, and why there is none of the others.
+
+        Raises:
+            RecordError: If the reference leaves no record, or a file is of another calibration.
+        """
+        from stillwired.errors import RecordError
+        from stillwired.records.calibration import time_left
+        from stillwired.report.text import duration
+
+        given = self._arguments
+        say(f"{len(runs)} runs of {given.model}, profile {given.profile}; records in {self._out}")
+        reference, *others = runs
+        first = self._find(reference, None)
+        there = {one.name: self._find(one, first) for one in others}
+        records: dict[str, Record] = {}
+        # Without the reference that they were held against, what is there proves nothing.
+        if first is not None:
+            done = {name: record for name, record in there.items() if record is not None}
+            records = {reference.name: first, **done}
+        todo = [one for one in runs if one.name not in records]
+        if records:
+            say(f"{len(records)} of them are done already")
+        failed: dict[str, str] = {}
+        took: dict[str, list[float]] = {}
+        for number, one in enumerate(todo):
+            left = time_left(todo[number:], took)
+            about = "" if left is None else f", about {duration(left)} left"
+            say(f"{number + 1} of {len(todo)}: {one.name}{about}")
+            started = time.monotonic()
+            why = self._run(one)
+            found = self._find(one, first)
+            if found is None and not one.kind:
+                raise RecordError(f"The reference left no record that can be used: {why}.")
+            if found is None:
+                failed[one.name] = why
+                say(f"{one.name} left no record that can be used: {why}")
+                continue
+            first = first or found
+            records[one.name] = found
+            took.setdefault(one.kind, []).append(time.monotonic() - started)
+        return records, failed
+
+    def _find(self, run: Planned, reference: Record | None) -> Record | None:
+        from stillwired.records.calibration import find_done
+
+        given = self._arguments
+        return find_done(
+            self._out, run, model=given.model, profile=given.profile, reference=reference
+        )
+
+    def _run(self, run: Planned) -> str:
+        """Run one; return what its log says last, and where that lies.
+
+        Verdicts decide nothing here: a run that ends with 1 has a record as any other.
+        """
+        from stillwired.records.calibration import LOGS, place
+
+        given, log = self._arguments, self._out / LOGS / f"{run.name}.log"
+        record = place(self._out, run)
+        for left_behind in record.parent.glob(f"{record.stem}.run*"):
+            shutil.rmtree(left_behind)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pytest", *given.pytest, *_PLAIN]
+        command += ["--claims-model", given.model, "--claims-profile", given.profile]
+        command += ["--claims-seed", "0", "--claims-record", str(record)]
+        command += ["--claims-cache", str(given.cache)] if given.cache else []
+        with log.open("w", encoding="utf-8") as file:
+            code = subprocess.run(
+                [*command, *run.options()], stdout=file, stderr=subprocess.STDOUT, check=False
+            ).returncode
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = said[-1].strip() if said else "it said nothing"
+        return f"pytest ended with {code}: {last} ({log})"

@@ -1,0 +1,24 @@
+"""A pytest plugin, `-p tests.small_run`: the quick profile cut down until a run takes seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stillwired import profiles
+
+profiles.PROFILES["quick"] = replace(
+    profiles.QUICK,
+    judge_states=160,
+    choose_states=16,
+    fit_states=600,
+    per_passage=4,
+    lens_states=30,
+)
+
+
+def pytest_collection_finish() -> None:
+    """Train for few steps, looking and writing often; late, since this loads torch."""
+    from stillwired.instruments import prompt_training
+
+    short = replace(prompt_training.SHORT, steps=32, batch=4, every=2)
+    prompt_training.RECIPES["quick"] = short

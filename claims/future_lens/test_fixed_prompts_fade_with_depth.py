@@ -9,7 +9,7 @@ from stillwired.judge import Claim, Difference
 
 FIXED_PROMPTS_FADE_WITH_DEPTH = Claim(
     id="future-lens/fixed-prompts-fade-with-depth",
-    version=1,
+    version=2,
     says="Prompts in words foresee the token after next better from first states than from late.",
     source=FUTURE_LENS.at("Figure 4, fixed prompt, N=1"),
     published="0.187 at layer 1 against 0.122 at layer 28 (GPT-J-6B)",
@@ -21,7 +21,7 @@ FIXED_PROMPTS_FADE_WITH_DEPTH = Claim(
 
 FIXED_PROMPTS_GAIN_FROM_FED_TOKENS = Claim(
     id="future-lens/fixed-prompts-gain-from-fed-tokens",
-    version=1,
+    version=2,
     says="Prompts in words do better further ahead, where more of the text has been fed.",
     source=FUTURE_LENS.at("Figure 4, fixed prompt at layer 1"),
     published="0.19, 0.28, 0.34 for N = 1, 2, 3 (GPT-J-6B)",
@@ -35,8 +35,8 @@ FIXED_PROMPTS_GAIN_FROM_FED_TOKENS = Claim(
 @pytest.mark.claim(FIXED_PROMPTS_FADE_WITH_DEPTH)
 def test_fixed_prompts_fade_with_depth(future_lens, judge_readers):
     judge_readers(
-        first=future_lens.fixed(1, future_lens.first, few=True),
-        late=future_lens.fixed(1, future_lens.late, few=True),
+        first=future_lens.fixed(1, future_lens.first),
+        late=future_lens.fixed(1, future_lens.late),
     )
 
 

@@ -10,7 +10,7 @@ from stillwired.judge import Claim, Difference
 
 FIXED_PROMPTS_STAY_BELOW_BIGRAM = Claim(
     id="future-lens/fixed-prompts-stay-below-bigram",
-    version=1,
+    version=2,
     says="Whatever the layer, prompts in words foresee the token after next worse than pairs do.",
     source=FUTURE_LENS.at("Figure 4, fixed prompt"),
     published="0.107 to 0.187 over the layers against 0.201 (GPT-J-6B, N=1)",
@@ -39,7 +39,7 @@ def test_fixed_prompts_stay_below_bigram(future_lens, judge_readers):
         fixed=future_lens.over(
             future_lens.for_fixed_prompts, lambda depth: future_lens.fixed(1, depth, few=True)
         ),
-        beside=future_lens.fixed_each(1, future_lens.middle, few=True),
+        beside=future_lens.fixed_apart(1, future_lens.middle, few=True),
     )
 
 

@@ -9,7 +9,7 @@ from stillwired.judge import Claim, Difference
 
 LEARNED_PROMPT_WINS = Claim(
     id="future-lens/learned-prompt-wins",
-    version=1,
+    version=2,
     says="A learned prompt foresees the token after next better than every other reader.",
     source=FUTURE_LENS.at("Figure 4 and Table 2"),
     published="0.484 against 0.292 (linear), 0.187 (fixed), 0.201 (pairs) (GPT-J-6B, N=1)",

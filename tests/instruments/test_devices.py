@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.engine.engine import Engine
@@ -38,8 +39,12 @@ def how(request):
 
 @pytest.fixture
 def pretended():
+    threads = torch.get_num_threads()
+    # Tiny products gain nothing from threads, and lose much where others compute too.
+    torch.set_num_threads(1)
     with Pretended():
         yield
+    torch.set_num_threads(threads)
 
 
 READERS = {

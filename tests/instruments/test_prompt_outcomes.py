@@ -94,11 +94,25 @@ def test_fixed_prompts_are_read_with_the_states_that_are_asked_for(lens, text, s
             expected = hits(text, spoken(text, prompt, depth.block, states), ahead)
             assert np.array_equal(each[name].scores, expected)
             assert each[name].factors["states"] == states
-        mean = lens.fixed(ahead, depth, states)
-        assert np.array_equal(mean.scores, np.mean([o.scores for o in each.values()], axis=0))
-        assert mean.examples.tolist() == text.rows("judge").examples.tolist()
-        assert mean.clusters.tolist() == text.rows("judge").documents.tolist()
-        assert mean.factors["block"] == depth.block
+        # In turn, the k-th row is read by the k-th prompt, and so on round.
+        turns = lens.fixed(ahead, depth, states)
+        scores = np.array([outcome.scores for outcome in each.values()])
+        rows = np.arange(scores.shape[1])
+        assert np.array_equal(turns.scores, scores[rows % 4, rows])
+        assert turns.examples.tolist() == text.rows("judge").examples.tolist()
+        assert turns.clusters.tolist() == text.rows("judge").documents.tolist()
+        assert turns.factors["block"] == depth.block
+        apart = lens.fixed_apart(ahead, depth, states)
+        assert list(apart) == list(FIXED_PROMPTS)
+        for number, outcome in enumerate(apart.values()):
+            assert np.array_equal(outcome.scores, scores[number, number::4])
+            assert outcome.examples.tolist() == turns.examples[number::4].tolist()
+
+
+def test_prompts_in_turn_are_told_apart_by_hits_alone(lens, text):
+    for scoring in ({"population": "next-right"}, {"score": "surprisal"}):
+        with pytest.raises(UsageError, match="by hits at all rows alone"):
+            lens.fixed_apart(1, text.depths[1], **scoring)
 
 
 def test_hits_within_the_likeliest_tokens(lens, text):

@@ -197,8 +197,14 @@ class FutureLens:
     # Readers that are fed the tokens in between
 
     def fixed(self, ahead: int, depth: Depth, states: str = "own", **scoring: Any) -> Outcome:
-        """Hits of the four published prompts, averaged; see `PromptOutcomes.fixed`."""
+        """Hits of the four published prompts in turn; see `PromptOutcomes.fixed`."""
         return self.prompts.fixed(ahead, depth, states, **scoring)
+
+    def fixed_apart(
+        self, ahead: int, depth: Depth, states: str = "own", **scoring: Any
+    ) -> Mapping[str, Outcome]:
+        """Hits of each of them in its turn; see `PromptOutcomes.fixed_apart`."""
+        return self.prompts.fixed_apart(ahead, depth, states, **scoring)
 
     def fixed_each(
         self, ahead: int, depth: Depth, states: str = "own", **scoring: Any

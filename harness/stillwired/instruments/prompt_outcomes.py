@@ -8,7 +8,7 @@ and a linear map that is fed the same (`stillwired.instruments.fed_linear`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -77,6 +77,7 @@ class _Reader:
         factors: Settings that hold for every row.
         every: Whether claims ask for each N from 1 on at the first rows, so that one pass reads
             them all.
+        turns: Prompts that take turns from row to row, in place of one prompt; empty for one.
     """
 
     name: str
@@ -85,6 +86,7 @@ class _Reader:
     asked: Asked
     factors: Mapping[str, Factor]
     every: bool = False
+    turns: tuple[_Reader, ...] = ()
 
 
 class PromptOutcomes:
@@ -126,15 +128,46 @@ class PromptOutcomes:
         }
 
     def fixed(self, ahead: int, depth: Depth, states: str = "own", **scoring: Any) -> Outcome:
-        """Hits of the four published prompts, averaged row by row; arguments as `fixed_each`."""
-        each = list(self.fixed_each(ahead, depth, states, **scoring).values())
-        return Outcome(
-            name=f"fixed prompts, {states} states, {depth.label}, N={ahead}",
-            examples=each[0].examples,
-            clusters=each[0].clusters,
-            scores=np.mean([outcome.scores for outcome in each], axis=0),
-            factors={**each[0].factors, "reader": "fixed"},
+        """Hits of the four published prompts, which take turns from row to row.
+
+        Their average is the same, and four times as many rows for the same passes make it surer:
+        what the four say of one state is much alike. Arguments as `fixed_each`.
+        """
+        turns = tuple(
+            self._fixed(name, words, depth, states) for name, words in FIXED_PROMPTS.items()
         )
+        reader = _Reader(
+            name=f"fixed prompts in turn, {depth.label}",
+            key={},
+            make=turns[0].make,
+            asked=turns[0].asked,
+            factors={**turns[0].factors, "reader": "fixed"},
+            turns=turns,
+        )
+        return self._outcome(reader, ahead, Scoring(**scoring))
+
+    def fixed_apart(
+        self, ahead: int, depth: Depth, states: str = "own", **scoring: Any
+    ) -> dict[str, Outcome]:
+        """Hits of each published prompt on the rows that are its turn; arguments as `fixed_each`.
+
+        Raises:
+            UsageError: If a population is asked for, or a score that compares rows.
+        """
+        if set(scoring) - {"few", "within"}:
+            raise UsageError("Prompts that take turns are told apart by hits at all rows alone.")
+        whole = self.fixed(ahead, depth, states, **scoring)
+        of = len(FIXED_PROMPTS)
+        return {
+            name: Outcome(
+                f"fixed prompt {name!r} in its turn, {depth.label}",
+                whole.examples[number::of],
+                whole.clusters[number::of],
+                whole.scores[number::of],
+                {**whole.factors, "reader": f"fixed, {name}"},
+            )
+            for number, name in enumerate(FIXED_PROMPTS)
+        }
 
     # Learned prompts
 
@@ -354,9 +387,28 @@ class PromptOutcomes:
         )
 
     def _spoken(self, reader: _Reader, ahead: int, part: str) -> Arrays:
+        if reader.turns:
+            return self._in_turn(reader.turns, ahead, part)
+        return self._said(reader, ahead, part)
+
+    def _in_turn(self, readers: Sequence[_Reader], ahead: int, part: str) -> Arrays:
+        """Put together what prompts say that take turns."""
+        of, start = len(readers), self.passes.first if part == "other rows" else 0
+        each = [self._said(one, ahead, part, (number, of)) for number, one in enumerate(readers)]
+        found: Arrays = {}
+        for name, first in each[0].items():
+            rows = sum(len(said[name]) for said in each)
+            found[name] = np.empty((rows, *first.shape[1:]), first.dtype)
+            for number, said in enumerate(each):
+                found[name][(number - start) % of :: of] = said[name]
+        return found
+
+    def _said(
+        self, reader: _Reader, ahead: int, part: str, turn: tuple[int, int] = (0, 1)
+    ) -> Arrays:
         every = reader.every and part == "first rows"
         return self.passes.said(
-            reader.name, reader.key, reader.make, reader.asked, ahead, part, every
+            reader.name, reader.key, reader.make, reader.asked, ahead, part, every, turn
         )
 
     def _outcome(self, reader: _Reader, ahead: int, how: Scoring) -> Outcome:

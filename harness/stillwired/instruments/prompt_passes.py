@@ -96,6 +96,7 @@ class PromptPasses:
         ahead: int,
         part: str,
         every: bool = False,
+        turn: tuple[int, int] = (0, 1),
     ) -> Arrays:
         """Return what a prompt says, from the cache or read now.
 
@@ -107,6 +108,8 @@ class PromptPasses:
             ahead: The N that is asked for.
             part: One of :data:`PARTS`: the choose rows, the first judge rows, or the others.
             every: Read as in :data:`EVERY` and not as in :data:`TOGETHER`, unless N is 0.
+            turn: Which of several prompts that take turns this one is, and how many there are:
+                it reads the rows of the part that are its own.
 
         Returns:
             The arrays of `prompt_readers.Spoken` for that N, rows first.
@@ -116,11 +119,14 @@ class PromptPasses:
         if asked.fed != "true":
             # A control of one N alone.
             nearest, furthest = ahead, ahead
-        rows = {
+        of_part = {
             "choose": slice(None),
             "first rows": slice(self.first),
             "other rows": slice(self.first, None),
         }[part]
+        number, of = turn
+        rows = np.arange(len(self.text.rows(split)))[of_part]
+        rows = rows[rows % of == number]
 
         def build() -> Arrays:
             about = f"reading block {asked.block} with the {what}, {asked.states} states, {part}"
@@ -138,6 +144,7 @@ class PromptPasses:
             return spoken.arrays()
 
         key = {**vars(asked), "read": [nearest, furthest], "part": part, "first": self.first}
+        key |= {"turn": list(turn)} if of > 1 else {}
         damage = {"damaged": self.damage} if self.damage else {}
         text = self.kept_by(part, asked)
         kept = text.cached("prompt", {**given, **key, **damage}, build, module=__name__)
@@ -167,7 +174,9 @@ class PromptPasses:
         # Where a damage keeps the fits, it concerns the judged states alone.
         return self.text.fits if part == "choose" or asked.states == "none" else self.text
 
-    def _states(self, split: str, asked: Asked, rows: slice) -> NDArray[np.float32] | None:
+    def _states(
+        self, split: str, asked: Asked, rows: NDArray[np.intp]
+    ) -> NDArray[np.float32] | None:
         if asked.states == "none":
             return None
         survey, block = self.text.survey, asked.block

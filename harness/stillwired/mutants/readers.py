@@ -124,6 +124,10 @@ class LastN(Misread):
         """Read fixed prompts at N = 1 whatever N."""
         return dict(super().fixed_each(min(ahead, 1), *args, **how))
 
+    def fixed(self, ahead: int, *args: Any, **how: Any) -> Outcome:
+        """Read those that take turns at N = 1 likewise."""
+        return super().fixed(min(ahead, 1), *args, **how)
+
 
 class BandsSwapped(FutureLens):
     """What is called first is late, and the other way round."""

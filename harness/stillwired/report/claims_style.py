@@ -79,6 +79,8 @@ thead th{font-weight:600;white-space:nowrap}
 .scroll{overflow-x:auto}
 .verdicts{width:100%;font-size:.93rem}
 .verdicts th,.verdicts td{border-bottom:1px solid;$LINE;}
+.verdicts tbody th{min-width:12rem;max-width:18rem}
+.verdicts td:nth-child(2){min-width:8.5rem}
 .verdicts td:nth-child(4),.verdicts td:nth-child(5){white-space:nowrap}
 .verdicts .primary th{font-weight:650}
 .verdicts td:nth-child(6){min-width:9rem;max-width:15rem}
@@ -137,7 +139,6 @@ figure{margin:1rem 0;overflow-x:auto;background:#fff;border-radius:8px;border:1p
 .checks{font-size:.9rem;margin:.5rem 0}
 .checks td,.checks th,.verdicts td{overflow-wrap:anywhere}
 .facts details>summary{display:list-item;cursor:pointer}
-@media (min-width:75rem){.verdicts th{white-space:nowrap}}
 @media screen and (max-width:56rem){
 body{padding:.9rem}
 .cells-head,summary{grid-template-columns:1rem minmax(0,1fr) max-content}

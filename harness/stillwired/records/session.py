@@ -163,6 +163,8 @@ class Run:
     _baseline: Side | None = None
     _times: dict[str, float] = field(default_factory=dict)
     _cells: dict[str, tuple[int, int]] = field(default_factory=dict)
+    # One process may make several runs, one after another.
+    _before: dict[str, float] = field(default_factory=lambda: CLOCK.spent)
 
     @property
     def settings(self) -> Settings:
@@ -321,8 +323,10 @@ class Run:
             spec=cell.spec,
             seconds=time.time() - started,
         )
-        spent = {kind: round(seconds, 3) for kind, seconds in CLOCK.spent.items()}
-        self.folder.note("spent", f"process {os.getpid()}", spent)
+        before = self._before
+        spent = {kind: s - before.get(kind, 0.0) for kind, s in CLOCK.spent.items()}
+        kept = {kind: round(s, 3) for kind, s in spent.items() if s > 0 or kind not in before}
+        self.folder.note("spent", f"process {os.getpid()}", kept)
         return verdict
 
     @property

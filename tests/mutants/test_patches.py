@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from stillwired.engine.edits import Edit
 from stillwired.engine.engine import Engine
 from stillwired.engine.sites import embedding, final, head, residual
 from stillwired.errors import EngineError
-from stillwired.instruments import function_vectors
-from stillwired.instruments.function_vectors import TaskVectors
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.learned_prompt import KIND, learned_prompts
 from stillwired.instruments.prompt_readers import Fronted, read_prompt
@@ -30,7 +27,7 @@ from stillwired.mutants.patches import (
 )
 from tests.engine.tiny import prompts, tiny
 from tests.instruments.conftest import made_checkpoint, made_corpus, readings_of
-from tests.instruments.test_task_readings import FIVE, made_readings
+from tests.instruments.test_task_readings import FIVE
 
 LAYER, POSITION, NO_EFFECT, FORGOTTEN, ZEROS = PATCHES
 RECIPE = Recipe(vectors=3, rate=0.05, steps=4, batch=8, every=2)
@@ -181,15 +178,8 @@ def test_what_is_read_with_damage_is_kept_apart(sound, text):
 
 
 @pytest.fixture(scope="module")
-def vectors(tmp_path_factory):
-    """A random model does nothing well; it is asked all the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(function_vectors, "ABLE", 0.0)
-        made = TaskVectors(made_readings(tmp_path_factory.mktemp("cache"), TASKS))
-        made.count = 3
-        made.effects, made.choice = cache(made.effects), cache(made.choice)
-        made.heads()
-        yield made
+def vectors(vectors_of):
+    return vectors_of(TASKS)
 
 
 def lifts(vectors, damage=None):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
 
-from stillwired.instruments import function_vectors
 from stillwired.instruments.function_vectors import TaskVectors
 from stillwired.instruments.interventions import Insert, answers
 from stillwired.instruments.vector_outcomes import VectorOutcomes
@@ -20,15 +17,8 @@ TASKS = {name: FIVE[name] for name in ("alpha", "gamma")}
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    """A random model does nothing well; it is asked all the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(function_vectors, "ABLE", 0.0)
-        made = TaskVectors(made_readings(tmp_path_factory.mktemp("cache"), TASKS))
-        made.count = 3
-        made.effects, made.choice = cache(made.effects), cache(made.choice)
-        made.heads()
-        yield made
+def sound(vectors_of):
+    return vectors_of(TASKS)
 
 
 def judged(vectors, task="alpha"):

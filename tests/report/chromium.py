@@ -175,3 +175,18 @@ CONTRAST = """(() => {
     }
     return [least, light(behind(document.body))];
 })()"""
+
+
+def let_strangers_act(browser):
+    """Put a script and an image into the page that would act; return why each was not loaded."""
+    browser.run("""(() => {
+        const script = document.createElement("script");
+        script.textContent = "window.pwned = 1";
+        document.body.append(script);
+        document.body.insertAdjacentHTML("beforeend",
+            "<img src=http://localhost:9/x.png onerror='window.pwned = 2'>");
+    })()""")
+    time.sleep(0.3)
+    browser.settle()
+    failed = [e["params"] for e in browser.events if e["method"] == "Network.loadingFailed"]
+    return [event.get("blockedReason") for event in failed]

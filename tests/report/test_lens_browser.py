@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from stillwired.report.lens_page import lens_page
-from tests.report.chromium import CONTRAST, asked, needs_chromium, troubles
+from tests.report.chromium import CONTRAST, asked, let_strangers_act, needs_chromium, troubles
 from tests.report.test_lens_page import ABOUT, grid_of
 
 pytestmark = needs_chromium
@@ -81,18 +79,8 @@ def test_nothing_acts_and_nothing_is_fetched(browser, either):
 
 def test_the_policy_stops_what_would_act(browser, page):
     """Were the escaping ever to fail, this is what stands behind it."""
-    browser.run("""(() => {
-        const script = document.createElement("script");
-        script.textContent = "window.pwned = 1";
-        document.body.append(script);
-        document.body.insertAdjacentHTML("beforeend",
-            "<img src=http://localhost:9/x.png onerror='window.pwned = 2'>");
-    })()""")
-    time.sleep(0.3)
-    browser.settle()
+    assert let_strangers_act(browser) == ["csp"]
     assert browser.run("typeof window.pwned") == "undefined"
-    failed = [e["params"] for e in browser.events if e["method"] == "Network.loadingFailed"]
-    assert [event.get("blockedReason") for event in failed] == ["csp"]
 
 
 def test_hovering_shows_the_probabilities(browser, either):

@@ -26,12 +26,13 @@ from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.corpus import load_corpus
 from stillwired.engine.cone import Cone
 from stillwired.engine.edits import Edit
-from stillwired.engine.engine import Engine, Progress
+from stillwired.engine.engine import Engine
 from stillwired.engine.sites import embedding, final, residual
 from stillwired.instruments.lens_prompt import prompt_for_lens
 from stillwired.instruments.lens_task import Task, layers_of, tokens_of
 from stillwired.instruments.prompt_readers import LIKELIEST, ROWS, Prompt, Spoken
 from stillwired.instruments.survey import Say
+from stillwired.instruments.telling import shares
 from stillwired.store.cache import Store
 
 Words = Callable[[int], str]
@@ -150,7 +151,8 @@ def future_grid(
             for index, (layer, here) in enumerate(zip(layers, states, strict=True))
         ]
         plan = cone.plan(prompts, edits, [final(-1)])
-        runs = plan.run(progress=_fifths(say, f"reading N = {step} of {len(prompts):,} states"))
+        about = f"reading N = {step} of {len(prompts):,} states"
+        runs = plan.run(progress=shares(say, about, 5))
         while (reading := next(runs, None)) is not None:
             rows = np.array(reading.rows, dtype=np.int64)
             spoken.hear(engine, rows, step, reading[final(-1)], None)
@@ -266,16 +268,3 @@ def _byte_signs() -> dict[str, int]:
     others = [byte for byte in range(256) if byte not in printable]
     signs = {chr(byte): byte for byte in printable}
     return signs | {chr(256 + k): byte for k, byte in enumerate(others)}
-
-
-def _fifths(say: Say, what: str) -> Progress:
-    """Report every fifth of the work, once."""
-    told = 0
-
-    def report(done: int, total: int) -> None:
-        nonlocal told
-        if 5 * done // total > told:
-            told = 5 * done // total
-            say(f"{what}: {20 * told} %")
-
-    return report

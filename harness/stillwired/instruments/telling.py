@@ -8,12 +8,17 @@ from stillwired.instruments.survey import Say
 
 def tenths(say: Say, about: str) -> Progress:
     """Report every tenth of some work, once."""
+    return shares(say, about, 10)
+
+
+def shares(say: Say, about: str, parts: int) -> Progress:
+    """Report each of some equal parts of some work, once."""
     told = 0
 
     def report(done: int, total: int) -> None:
         nonlocal told
-        if 10 * done // total > told:
-            told = 10 * done // total
-            say(f"{about}: {10 * told} %")
+        if parts * done // total > told:
+            told = parts * done // total
+            say(f"{about}: {100 * told // parts} %")
 
     return report

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stillwired.errors import RecordError, UsageError
-from stillwired.records.files import read_json
+from stillwired.records.files import check_form, read_json
 
 if TYPE_CHECKING:
     from stillwired.judge.results import Verdict, Word
@@ -118,13 +118,8 @@ def read_expected(path: Path) -> Expectations:
             f"{path}: {what}. The form is described in docs/records.md, under expected verdicts."
         )
 
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        wrong(f'it does not say "schema": {SCHEMA}')
-    if set(data) != {"schema", "checkpoint", "profile", "expected"}:
-        wrong(f"its keys are {', '.join(data)}, not schema, checkpoint, profile and expected")
-    for key, kind in (("checkpoint", str), ("profile", str), ("expected", list)):
-        if not isinstance(data[key], kind):
-            wrong(f"{key} is a {type(data[key]).__name__}, not a {kind.__name__}")
+    kinds = {"checkpoint": str, "profile": str, "expected": list}
+    check_form(data, SCHEMA, kinds, wrong)
 
     cells: dict[str, ExpectedCell] = {}
     for number, entry in enumerate(data["expected"], start=1):

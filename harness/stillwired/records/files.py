@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from stillwired.errors import RecordError
 
@@ -110,3 +110,24 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_form(
+    data: Any, schema: int, kinds: Mapping[str, type], wrong: Callable[[str], NoReturn]
+) -> None:
+    """Check that a file that people write has its schema and exactly the keys that it may have.
+
+    Args:
+        data: Its content.
+        schema: What it has to say under ``schema``.
+        kinds: The type of each other key, in the order in which messages name them.
+        wrong: Raises the error, given what is wrong.
+    """
+    if not isinstance(data, dict) or data.get("schema") != schema:
+        wrong(f'it does not say "schema": {schema}')
+    names = ["schema", *kinds]
+    if set(data) != set(names):
+        wrong(f"its keys are {', '.join(data)}, not {', '.join(names[:-1])} and {names[-1]}")
+    for key, kind in kinds.items():
+        if not isinstance(data[key], kind):
+            wrong(f"{key} is a {type(data[key]).__name__}, not a {kind.__name__}")

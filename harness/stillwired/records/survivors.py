@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from stillwired.errors import RecordError
 from stillwired.mutants.catalogue import mutant_named
-from stillwired.records.files import read_json
+from stillwired.records.files import check_form, read_json
 from stillwired.records.matrix import Matrix
 
 SCHEMA = 1
@@ -100,13 +100,8 @@ def read_survivors(path: Path) -> Survivors:
     def wrong(what: str) -> NoReturn:
         raise RecordError(f"{path}: {what}. The form is described in docs/mutants.md.")
 
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        wrong(f'it does not say "schema": {SCHEMA}')
-    if set(data) != {"schema", "checkpoint", "profile", "survivors"}:
-        wrong(f"its keys are {', '.join(data)}, not schema, checkpoint, profile and survivors")
-    for key, kind in (("checkpoint", str), ("profile", str), ("survivors", list)):
-        if not isinstance(data[key], kind):
-            wrong(f"{key} is a {type(data[key]).__name__}, not a {kind.__name__}")
+    kinds = {"checkpoint": str, "profile": str, "survivors": list}
+    check_form(data, SCHEMA, kinds, wrong)
     found: dict[str, dict[str, str]] = {"claim": {}, "mutant": {}}
     for number, entry in enumerate(data["survivors"], start=1):
         keys = set(entry) if isinstance(entry, dict) else set()

@@ -35,7 +35,7 @@ from stillwired.settings import DEFAULT_MODEL
 from stillwired.store.cache import Store
 
 ROOT = Path(__file__).parent.parent
-LENGTH, BATCH = 128, 8
+LENGTH, BATCH = 64, 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Tuning:
 
     Attributes:
         rate: Learning rate of AdamW, constant.
-        steps: Steps of 8 passages of 128 tokens.
+        steps: Steps of 8 passages of 64 tokens.
         repeats: Different passages; fewer are learned by heart.
     """
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwired.errors import UsageError
-from stillwired.mutants.catalogue import MUTANTS
+from stillwired.mutants.catalogue import TRIED
 from stillwired.options import (
     NDIF,
     OPTIONS,
@@ -252,7 +253,7 @@ def mutants(here=Path("/here"), **values):
 def test_mutants_stand_behind_each_undamaged_checkpoint_in_a_profile_of_their_own():
     options = mutants(mutants=True, model=["a", "x/b@main"])
     assert options.mutants
-    models, tried = options.settings.models, [mutant.slug for mutant in MUTANTS]
+    models, tried = options.settings.models, [mutant.slug for mutant in TRIED]
     assert models == (
         "a",
         *(f"a~{s}" for s in tried),
@@ -262,6 +263,14 @@ def test_mutants_stand_behind_each_undamaged_checkpoint_in_a_profile_of_their_ow
     assert options.settings.profile.name == "mutants"
     assert mutants(mutants=True, profile="quick").settings.profile.name == "quick"
     assert parse({}).mutants is False
+
+
+def test_ten_of_each_kind_are_tried_and_spare_ones_when_they_are_named():
+    harmful = Counter(mutant.damages for mutant in TRIED if not mutant.harmless)
+    assert min(harmful["checkpoint"], harmful["instrument"]) >= 10
+    spare = f"{DEFAULT_MODEL}~halves-swapped"
+    assert spare not in mutants(mutants=True).settings.models
+    assert spare in mutants(mutants_only="halves swapped").settings.models
 
 
 def test_some_mutants_may_be_named():

@@ -18,7 +18,8 @@ import pyarrow.parquet  # noqa: F401
 import pytest
 import scipy.stats  # noqa: F401
 
-import stillwired.judge.verdicts  # noqa: F401
+import stillwired.judge.verdicts
+import stillwired.plugin
 from stillwired.cli import main
 from stillwired.records.record import read_record
 from stillwired.records.rejudge import rejudge
@@ -341,7 +342,7 @@ def test_a_failed_claim_says_why_and_shows_no_traceback(suite):
     )
     result.stdout.fnmatch_lines(["FAILS test_claims.py::test_failing?tiny? - *"])
     result.stdout.no_fnmatch_line("*def test_failing*")
-    result.stdout.no_fnmatch_line("*plugin.py*")
+    result.stdout.no_fnmatch_line("*stillwired/plugin/*")
 
 
 def test_quiet_shows_what_does_not_hold(suite):
@@ -1091,9 +1092,18 @@ def test_other_projects_see_nothing(pytester):
     assert not (pytester.path / ".stillwired").exists()
 
 
+@pytest.mark.parametrize("out", [False, True])
+def test_all_parts_of_the_plugin_are_left_out_together(pytester, out):
+    options = ("--trace-config", *(["-pno:stillwired"] if out else []))
+    lines = pytester.runpytest_subprocess(*PLAIN, *options).outlines
+    there = [part for part in stillwired.plugin.pytest_plugins if f"'{part}'" in "".join(lines)]
+    assert there == ([] if out else stillwired.plugin.pytest_plugins)
+
+
 def test_nothing_heavy_is_imported_at_start_up():
+    parts = ", ".join(stillwired.plugin.pytest_plugins)
     source = (
-        "import sys, stillwired.plugin, stillwired.cli, stillwired.records.session, "
+        f"import sys, {parts}, stillwired.cli, stillwired.records.session, "
         "stillwired.records.finish, stillwired.report.summary, stillwired.report.console\n"
         "print([m for m in ('torch', 'numpy', 'scipy', 'pyarrow', 'transformers') "
         "if m in sys.modules])"

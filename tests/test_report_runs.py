@@ -155,7 +155,9 @@ def test_a_page_that_fails_in_the_end_is_told_and_changes_no_exit_code(suite, py
     pytester.makepyfile(test_claims=source)
     result = suite("--claims-report", "out/page.html", *HOLDING)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["No report was written. *out/page.html cannot be written: *"])
+    # Where lines break depends on how long the folder's name is.
+    told = " ".join(result.stdout.str().split())
+    assert re.search(r"No report was written\. \S*/out/page\.html cannot be written: ", told)
     assert (pytester.path / "record.json").exists()
 
 

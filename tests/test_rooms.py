@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import stillwired.plugin
 from stillwired.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -25,6 +27,7 @@ ORDER = (
     "report",
     "commands",
 )
+PLUGIN = sorted(name.removeprefix("stillwired.") for name in stillwired.plugin.pytest_plugins)
 # The vocabulary that every room may use.
 SHARED = {"clock", "errors", "outcomes", "profiles", "settings", "options"}
 
@@ -68,12 +71,21 @@ def test_only_the_engine_traces():
 
 
 def test_only_the_plugin_knows_pytest():
-    users = [
-        path.name
+    users = {
+        path.relative_to(PACKAGE).parts[0]
         for path in sorted(PACKAGE.rglob("*.py"))
         if any(name.split(".")[0] in ("pytest", "_pytest") for name in imported(path))
+    }
+    assert users == {"plugin"}
+
+
+def test_pytest_is_told_of_every_part_of_the_plugin():
+    parts = [
+        f"stillwired.plugin.{path.stem}"
+        for path in sorted((PACKAGE / "plugin").glob("*.py"))
+        if re.search(r"^(def pytest_|@pytest\.fixture)", path.read_text(), re.MULTILINE)
     ]
-    assert users == ["plugin.py"]
+    assert parts == sorted(stillwired.plugin.pytest_plugins)
 
 
 def test_nothing_but_the_command_line_uses_a_command():
@@ -99,7 +111,8 @@ def test_claims_hold_no_tensors():
 
 
 @pytest.mark.parametrize(
-    "module", ["plugin", "cli", "judge", "records", "report.terminal", "options"]
+    "module",
+    [*PLUGIN, "cli", "judge", "records", "report.terminal", "options"],
 )
 def test_start_up_does_not_load_torch(module):
     runs_light(f"import stillwired.{module}")

@@ -29,6 +29,7 @@ class Profile:
         fit_tokens: Length of a fitting passage, in tokens.
         lens_states: Judged positions of the logit lens, which reads every depth.
         few_states: Judged positions of readers that are asked at many depths or of many kinds.
+        names: Names that are read in their texts, at most.
         trains_more: Whether claims that take trainings of their own are judged as well.
     """
 
@@ -42,6 +43,7 @@ class Profile:
     fit_tokens: int
     lens_states: int
     few_states: int = 3_000
+    names: int = 1_000
     trains_more: bool = True
 
 
@@ -91,7 +93,8 @@ MUTANTS = Profile(
     judge_tokens=48,
     fit_tokens=96,
     lens_states=400,
-    few_states=1_000,
+    few_states=1_400,
+    names=70,
     trains_more=False,
 )
 PROFILES = {profile.name: profile for profile in (QUICK, STANDARD, PAPER, MUTANTS)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -383,6 +384,18 @@ def test_too_few_names_are_an_error(text, tmp_path, monkeypatch, named):
     monkeypatch.setattr(module, "load_names", lambda: (*long[:8], *short))
     kept = FutureLens(with_cache(text, tmp_path), RECIPE).names._rows
     assert set(kept["names"]) == {name.name for name in long[:8]}
+
+
+def test_a_smaller_profile_reads_names_evenly_from_the_list(text, tmp_path, named, lens):
+    plan = replace(text.plan, profile=replace(text.plan.profile, names=18))
+    smaller = TextReadings(
+        text.checkpoint, text.engine, text.corpus, plan, lambda: text.survey, Store(tmp_path)
+    )
+    kept, whole = FutureLens(smaller, RECIPE).names._rows, lens.names._rows
+    # Of 24 names at most 18: every other one.
+    other = {name.name for name in named[::2]}
+    assert kept["names"].tolist() == [name for name in whole["names"] if name in other]
+    assert 0 < len(kept["names"]) < len(whole["names"])
 
 
 # The cache.

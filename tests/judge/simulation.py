@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwired.judge.intervals import Design, Sample, Scale
+from stillwired.judge.clusters import Design
+from stillwired.judge.intervals import Sample, Scale
 
 CLUSTERS = (8, 12, 20, 40, 100, 400)
 EQUAL, MIXED, FEW_LARGE, QUICK = "equal", "mixed", "few large", "quick profile"

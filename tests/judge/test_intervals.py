@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from stillwired.errors import ClaimError
-from stillwired.judge.intervals import (
-    Design,
-    Sample,
-    clopper_pearson,
-    jackknife,
-    mean_interval,
-    wilson,
-)
+from stillwired.judge.clusters import Design, jackknife
+from stillwired.judge.intervals import Sample, clopper_pearson, mean_interval, wilson
 
 
 @st.composite

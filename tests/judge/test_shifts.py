@@ -7,8 +7,9 @@ import pytest
 
 from stillwired.errors import ClaimError
 from stillwired.judge import Outcome, mean_interval
+from stillwired.judge.clusters import Design
 from stillwired.judge.contrasts import Part
-from stillwired.judge.intervals import Design, Sample
+from stillwired.judge.intervals import Sample
 from stillwired.judge.regions import Region
 from stillwired.judge.shifts import FEWEST_REFITS, Pairing, Shift, match
 

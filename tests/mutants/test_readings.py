@@ -16,6 +16,8 @@ from stillwired.instruments.prompt_readers import read_prompt
 from stillwired.instruments.prompt_training import Recipe
 from stillwired.instruments.survey import AHEAD, EMBEDDING
 from stillwired.instruments.text import TextReadings, other_document
+from stillwired.mutants.catalogue import mutant_named
+from stillwired.mutants.damage import damage_of
 from stillwired.mutants.readings import BACKWARD, SURVEYS, damaged
 from stillwired.store.cache import Store
 from tests.instruments.conftest import BLOCKS, made_checkpoint, made_corpus, readings_of
@@ -361,3 +363,49 @@ def test_an_unknown_damage_is_an_error(text, damage):
     with pytest.raises(UsageError, match="There is no damage") as caught:
         damaged(text, damage)
     assert all(known in str(caught.value) for known in (*SURVEYS, BACKWARD))
+
+
+# Which readers a damage reaches.
+
+
+def stages(text, damage):
+    """Readings, readers and lens as a run with this damage hands them on."""
+    does, sound = damage_of(mutant_named(damage)), FutureLens(text, RECIPE, 40)
+    text = does.text(text)
+    lens = sound if text is sound.text else FutureLens(text, RECIPE, 40)
+    return text, does.future_lens(lens), does.logit_lens(LogitLens(text))
+
+
+@pytest.mark.parametrize("damage", [FIRST_BLOCK, MEAN, FIRST_JUDGED, OTHERS])
+def test_damaged_states_reach_every_reader(text, damage):
+    broken, readers, lens = stages(text, damage)
+    assert {readers.maps.text, readers.prompts.text, lens.text} == {broken}
+    assert broken.damage == damage
+
+
+@pytest.mark.parametrize("damage", [FINALS, TOKENS, SAME])
+def test_damaged_maps_leave_all_else_sound(text, damage):
+    kept, readers, lens = stages(text, damage)
+    assert {kept, readers.prompts.text, readers.text, lens.text} == {text}
+    assert readers.maps.text.damage == damage
+    sound = FutureLens(text, RECIPE, 40)
+    reader = "vocabulary" if damage == TOKENS else "linear"
+    hits = [r.read(reader, 2, r.last).scores for r in (sound, readers)]
+    assert not np.array_equal(*hits)
+    assert np.array_equal(sound.bigram(2).scores, readers.bigram(2).scores)
+
+
+def test_tables_that_are_counted_backwards_leave_all_else_sound(text):
+    kept, readers, lens = stages(text, BACKWARD)
+    assert {kept, readers.prompts.text, readers.maps.text, lens.text} == {text}
+    sound = FutureLens(text, RECIPE, 40)
+    assert not np.array_equal(sound.bigram(1).scores, readers.bigram(1).scores)
+    assert np.array_equal(
+        readers.bigram(1).scores, FutureLens(damaged(text, BACKWARD)).bigram(1).scores
+    )
+
+
+def test_the_embedding_at_every_depth_reaches_the_lens_alone(text):
+    kept, readers, lens = stages(text, EMBEDDED)
+    assert {kept, readers.prompts.text, readers.maps.text} == {text}
+    assert lens.text.damage == EMBEDDED

@@ -123,6 +123,12 @@ class Names:
     # Inside
 
     @cached_property
+    def _list(self) -> tuple[NamedText, ...]:
+        """The names that this profile reads, evenly from the list, which is ordered by kind."""
+        listed = load_names()
+        return listed[:: -(-len(listed) // self.text.plan.profile.names)]
+
+    @cached_property
     def _rows(self) -> Arrays:
         """Rows of all names: states of the declared depths, fed tokens, targets, names."""
         blocks = [depth.block for depth in self.text.depths]
@@ -130,7 +136,7 @@ class Names:
 
     def _read(self, blocks: list[int]) -> Arrays:
         engine, encode = self.text.engine(), self.text.checkpoint.encode
-        texts = [(named, *_span(named, encode)) for named in load_names()]
+        texts = [(named, *_span(named, encode)) for named in self._list]
         prefix = list(self.text.checkpoint.prefix)
         prompts = [[*prefix, *tokens] for _, tokens, _ in texts]
         places = [
@@ -207,7 +213,7 @@ class Names:
 
     def _cached(self, what: str, given: Mapping[str, Any], build: Any) -> Arrays:
         # A list is no code, so what it says must be among the inputs.
-        names = hashlib.sha256(repr(load_names()).encode()).hexdigest()
+        names = hashlib.sha256(repr(self._list).encode()).hexdigest()
         return self.text.cached(what, {"list": names, **given}, build, module=__name__)
 
 

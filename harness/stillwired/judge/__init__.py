@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from stillwired.judge.claims import Claim, Needs, Paper, Source
+from stillwired.judge.clusters import jackknife
 from stillwired.judge.expectations import Difference, Expectation, Level, Steps
 from stillwired.judge.gate import Gate
-from stillwired.judge.intervals import Interval, jackknife, mean_interval
+from stillwired.judge.intervals import Interval, mean_interval
 from stillwired.judge.results import (
     BesideResult,
     CheckResult,

@@ -12,8 +12,9 @@ import numpy as np
 
 from stillwired.errors import ClaimError
 from stillwired.judge.claims import Claim
+from stillwired.judge.clusters import Design
 from stillwired.judge.expectations import Difference, Expectation, Level, Steps
-from stillwired.judge.intervals import Design, Interval, Sample, Scale
+from stillwired.judge.intervals import Interval, Sample, Scale
 from stillwired.judge.regions import Region
 from stillwired.judge.results import Evidence
 from stillwired.outcomes import Arm, Outcome, members, paired

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from stillwired.errors import ClaimError
+from stillwired.judge.clusters import Design
 from stillwired.judge.contrasts import Part
-from stillwired.judge.intervals import LEVEL, Design, Interval, Sample, Scale, p_of_bounds
+from stillwired.judge.intervals import LEVEL, Interval, Sample, Scale, p_of_bounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,12 +28,14 @@ class Mutant:
         damages: What it is done to: the ``checkpoint``'s weights, or an ``instrument``.
         module: The module of this room that does it.
         harmless: Whether nothing is expected to come of it.
+        spare: Whether it is tried only when it is named: another one is much like it.
     """
 
     name: str
     damages: Literal["checkpoint", "instrument"]
     module: str
     harmless: bool = False
+    spare: bool = False
 
     @property
     def slug(self) -> str:
@@ -46,9 +48,9 @@ def _slug(name: str) -> str:
 
 
 def _all(
-    damages: Literal["checkpoint", "instrument"], module: str, *names: str, harmless: bool = False
+    damages: Literal["checkpoint", "instrument"], module: str, *names: str, **traits: bool
 ) -> list[Mutant]:
-    return [Mutant(name, damages, f"stillwired.mutants.{module}", harmless) for name in names]
+    return [Mutant(name, damages, f"stillwired.mutants.{module}", **traits) for name in names]
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -59,19 +61,25 @@ MUTANTS: tuple[Mutant, ...] = (
         "middle third untrained",
         "unembedding untrained",
         "layers shuffled",
-        "halves swapped",
         "middle layer skipped",
         "no attention in the middle third",
-        "no mlp in the middle third",
         "heads shuffled within layers",
         "heads that carry tasks silenced",
         "noise of a tenth",
-        "noise of a half",
         "rounded to 4 bits",
-        "rounded to 3 bits",
         "rounded to 2 bits",
     ),
-    *_all("checkpoint", "weights", "rounded to 8 bits", "rounded to bfloat16", harmless=True),
+    *_all("checkpoint", "weights", "rounded to 8 bits", harmless=True),
+    *_all(
+        "checkpoint",
+        "weights",
+        "halves swapped",
+        "no mlp in the middle third",
+        "noise of a half",
+        "rounded to 3 bits",
+        spare=True,
+    ),
+    *_all("checkpoint", "weights", "rounded to bfloat16", harmless=True, spare=True),
     *_all(
         "instrument",
         "readings",
@@ -137,6 +145,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
 )
 """In the order in which they are tried: checkpoints first."""
+
+TRIED = tuple(mutant for mutant in MUTANTS if not mutant.spare)
+"""Those that are tried when none is named."""
 
 _BY_SLUG = {mutant.slug: mutant for mutant in MUTANTS}
 

@@ -136,13 +136,26 @@ class DamagedWeights(Damage):
 
 
 class DamagedText(Damage):
-    """What was read of a text is damaged; see `stillwired.mutants.readings`."""
+    """What was read of a text is damaged, for all readers or one kind; see `readings`."""
 
     def text(self, sound: TextReadings) -> TextReadings:
-        """Damage the readings."""
-        from stillwired.mutants.readings import damaged
+        """Damage the readings of all readers, if that is the damage."""
+        from stillwired.mutants.readings import BACKWARD, OF_MAPS, OF_THE_LENS, damaged
 
-        return damaged(sound, self.name)
+        partial = self.name in (*OF_MAPS, *OF_THE_LENS, BACKWARD)
+        return sound if partial else damaged(sound, self.name)
+
+    def future_lens(self, sound: FutureLens) -> FutureLens:
+        """Damage the readings of linear maps or tables, likewise."""
+        from stillwired.mutants.readings import damaged_readers
+
+        return damaged_readers(sound, self.name)
+
+    def logit_lens(self, sound: LogitLens) -> LogitLens:
+        """Damage the readings of the logit lens, likewise."""
+        from stillwired.mutants.readings import damaged_logit_lens
+
+        return damaged_logit_lens(sound, self.name)
 
 
 class DamagedReaders(Damage):

@@ -3,13 +3,15 @@
 A claim whose verdict survives its damage would not notice a model without the mechanism.
 Damage is done to what was read, not to the weights, and it leaves alone what the model says next
 and the last block, so that neither the ability to predict text nor a check of the wiring gives
-the damage away: the claim itself has to notice.
+the damage away: the claim itself has to notice. Some damage reaches one kind of reader only; the
+others are then left with the sound readings, and need not be asked again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -17,8 +19,11 @@ from numpy.typing import NDArray
 
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.errors import UsageError
-from stillwired.instruments.linear_outcomes import sums_of
+from stillwired.instruments.future_lens import FutureLens
+from stillwired.instruments.linear_outcomes import LinearOutcomes, sums_of
+from stillwired.instruments.logit_lens import LogitLens
 from stillwired.instruments.moments import Moments
+from stillwired.instruments.ngrams import FollowerTable
 from stillwired.instruments.survey import AHEAD, EMBEDDING, Rows, Survey
 from stillwired.instruments.text import TextReadings, other_document
 
@@ -181,6 +186,36 @@ SURVEYS: dict[str, Callable[[Survey], Survey]] = {
     "every judged state exchanged for another document's": OthersStates,
 }
 BACKWARD = "a table that counts the tokens before instead of after"
+OF_THE_LENS = ("the embedding read at every depth",)
+"""Damage that reaches the logit lens alone."""
+OF_MAPS = (
+    "maps fitted to the final states of other documents",
+    "a vocabulary map fitted to the tokens of other documents",
+    "the same target whatever N",
+)
+"""Damage that reaches linear maps alone."""
+
+
+class DamagedMaps(FutureLens):
+    """Readers whose linear maps alone know nothing but damaged readings."""
+
+    def __init__(self, sound: FutureLens, text: TextReadings) -> None:
+        """Take over from sound readers."""
+        super().__init__(sound.text, sound.prompts.recipe, sound.few_rows)
+        self.prompts, self.maps = sound.prompts, LinearOutcomes(text, sound.few_rows)
+
+
+class DamagedTables(FutureLens):
+    """Readers whose tables of token pairs alone know nothing but damaged readings."""
+
+    def __init__(self, sound: FutureLens, text: TextReadings) -> None:
+        """Take over from sound readers."""
+        super().__init__(sound.text, sound.prompts.recipe, sound.few_rows)
+        self.prompts, self._damaged = sound.prompts, FutureLens(text)
+
+    @cached_property
+    def _tables(self) -> dict[int, FollowerTable]:
+        return self._damaged._tables
 
 
 def damaged(text: TextReadings, damage: str) -> TextReadings:
@@ -203,3 +238,15 @@ def damaged(text: TextReadings, damage: str) -> TextReadings:
     made = SURVEYS[damage]
     keep_fits = isinstance(made, type) and issubclass(made, JudgedSurvey)
     return text.with_damage(damage, survey=lambda: made(text.survey), keep_fits=keep_fits)
+
+
+def damaged_readers(sound: FutureLens, damage: str) -> FutureLens:
+    """Return readers of which one kind has damaged readings, if it is such a damage."""
+    if damage in OF_MAPS:
+        return DamagedMaps(sound, damaged(sound.text, damage))
+    return DamagedTables(sound, damaged(sound.text, damage)) if damage == BACKWARD else sound
+
+
+def damaged_logit_lens(sound: LogitLens, damage: str) -> LogitLens:
+    """Return a logit lens that has damaged readings, if that is the damage."""
+    return LogitLens(damaged(sound.text, damage)) if damage in OF_THE_LENS else sound

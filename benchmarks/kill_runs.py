@@ -182,11 +182,17 @@ def main() -> int:
     about.add_argument("--seed", type=int, default=0, help="of the moments")
     about.add_argument("--model", default=DEFAULT_MODEL)
     about.add_argument("--profile", default="mutants")
+    about.add_argument("--layers", default="0.5,1.0", help="depths; more take longer")
     about.add_argument("--cache", type=Path, default=Store.default_root(), help="with model, text")
     given = sys.argv[1:]
     cut = given.index("--") if "--" in given else len(given)
     asked = about.parse_args(given[:cut])
-    arguments = [*asked.claims, "--claims-model", asked.model, "--claims-profile", asked.profile]
+    arguments = [
+        *asked.claims,
+        *("--claims-model", asked.model),
+        *("--claims-profile", asked.profile),
+        *("--claims-layers", asked.layers),
+    ]
     draw = random.Random(asked.seed)
     asked.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kill-runs-", dir=asked.cache.parent) as place:

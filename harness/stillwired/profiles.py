@@ -51,12 +51,14 @@ QUICK = Profile(
     name="quick",
     depths=(0.1, 0.3, 0.5, 0.7, 0.9, 1.0),
     judge_states=8_400,
-    choose_states=320,
+    choose_states=200,
     fit_states=20_000,
     per_passage=8,
     judge_tokens=48,
     fit_tokens=96,
     lens_states=1_000,
+    few_states=2_000,
+    names=100,
     trains_more=False,
 )
 STANDARD = Profile(

@@ -195,7 +195,7 @@ def test_the_name_of_a_profile_does_not_count():
 
 
 def test_what_decides_which_claims_are_judged_and_on_how_many_rows_does_not_count():
-    others = replace(SMALL, few_states=7, trains_more=not SMALL.trains_more)
+    others = replace(SMALL, few_states=7, names=7, trains_more=not SMALL.trains_more)
     assert SurveyPlan(others, SMALL.depths, seed=3).key() == PLAN.key()
     assert SurveyPlan(replace(SMALL, fit_tokens=7), SMALL.depths, seed=3).key() != PLAN.key()
 

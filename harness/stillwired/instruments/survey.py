@@ -77,7 +77,7 @@ class SurveyPlan:
 
     def key(self) -> dict[str, Any]:
         """Return what the cache has to know of the plan."""
-        others = ("name", "depths", "few_states", "trains_more")
+        others = ("name", "depths", "few_states", "names", "trains_more")
         sizes = {k: v for k, v in vars(self.profile).items() if k not in others}
         return {"sizes": sizes, "depths": list(self.depths), "seed": self.seed}
 

@@ -83,9 +83,9 @@ SIZES = {
         judged_clean=100,
         judged_text=100,
     ),
-    # Three that small models are sure of: asked again under every mutant.
+    # Asked again under every mutant: the one that claims about a single task are about, another
+    # that small models are sure of, and a cyclic one.
     "mutants": TaskSizes(
-        # The one that claims about a single task are about, another, and a cyclic one.
         tasks=("present-past", "singular-plural", "antonym"),
         clean=24,
         shuffled=6,

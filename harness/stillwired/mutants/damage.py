@@ -140,10 +140,9 @@ class DamagedText(Damage):
 
     def text(self, sound: TextReadings) -> TextReadings:
         """Damage the readings of all readers, if that is the damage."""
-        from stillwired.mutants.readings import BACKWARD, OF_MAPS, OF_THE_LENS, damaged
+        from stillwired.mutants.readings import OF_ONE_KIND, damaged
 
-        partial = self.name in (*OF_MAPS, *OF_THE_LENS, BACKWARD)
-        return sound if partial else damaged(sound, self.name)
+        return sound if self.name in OF_ONE_KIND else damaged(sound, self.name)
 
     def future_lens(self, sound: FutureLens) -> FutureLens:
         """Damage the readings of linear maps or tables, likewise."""

@@ -194,6 +194,8 @@ OF_MAPS = (
     "the same target whatever N",
 )
 """Damage that reaches linear maps alone."""
+OF_ONE_KIND = (*OF_THE_LENS, *OF_MAPS, BACKWARD)
+"""Damage that leaves the other kinds of readers with sound readings."""
 
 
 class DamagedMaps(FutureLens):

@@ -90,6 +90,15 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
             return None
         return given[name].base / Path(str(given[name].value)).expanduser()
 
+    def known(name: str, what: str) -> Path | None:
+        file = path(name)
+        if file is not None and not file.is_file():
+            raise UsageError(
+                f"--claims-{name}: there is no file {file}. "
+                f"Give a JSON file of {what}, or leave the option out."
+            )
+        return file
+
     corpus = path("corpus")
     if corpus is not None and not corpus.exists():
         raise UsageError(
@@ -101,12 +110,7 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
         raise UsageError(
             f"--claims-tasks: there is no folder {tasks}. Give a folder of .json files, one a task."
         )
-    expected = path("expected")
-    if expected is not None and not expected.is_file():
-        raise UsageError(
-            f"--claims-expected: there is no file {expected}. "
-            "Give a JSON file of expected verdicts, or leave the option out."
-        )
+    expected = known("expected", "expected verdicts")
     baseline = path("baseline")
     if baseline is not None:
         _check_baseline(baseline, given)
@@ -122,12 +126,7 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
             f"--claims-report: {report} does not end in .html. Name the page's file, as in "
             "report.html."
         )
-    survivors = path("survivors")
-    if survivors is not None and not survivors.is_file():
-        raise UsageError(
-            f"--claims-survivors: there is no file {survivors}. "
-            "Give a JSON file of known survivors, or leave the option out."
-        )
+    survivors = known("survivors", "known survivors")
     trusted = given["remote_hosts"].value if "remote_hosts" in given else ()
     models = parse_models(given["model"].value) if "model" in given else (DEFAULT_MODEL,)
     mutants = "mutants" in given or "mutants-only" in given

@@ -52,9 +52,7 @@ def pytest_collection_modifyitems_of_mutants(
         return
     cells = {item: cell for item in items if (cell := cell_of(item)) is not None}
     beside = {item for item, cell in cells.items() if not cell.claim.is_primary(cell.params)}
-    if beside:
-        config.hook.pytest_deselected(items=list(beside))
-        items[:] = [item for item in items if item not in beside]
+    _leave_out(config, items, beside)
 
 
 @pytest.hookimpl(specname="pytest_collection_modifyitems", trylast=True)
@@ -74,9 +72,14 @@ def pytest_collection_modifyitems_of_shard(config: pytest.Config, items: list[py
         state.problem = error
         return
     elsewhere = {item for item, here in zip(cells, ours, strict=True) if not here}
-    if elsewhere:
-        config.hook.pytest_deselected(items=list(elsewhere))
-        items[:] = [item for item in items if item not in elsewhere]
+    _leave_out(config, items, elsewhere)
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], those: set[pytest.Item]) -> None:
+    """Take tests out of a run, and tell pytest."""
+    if those:
+        config.hook.pytest_deselected(items=list(those))
+        items[:] = [item for item in items if item not in those]
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

@@ -131,7 +131,7 @@ def test_broken_weights_a_strange_tokenizer_and_little_text_are_told_apart(tiny,
     weights["model.layers.3.mlp.up_proj.weight"][5, 5] = float("nan")
     save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
     make_tokenizer(305, start="<start>").save_pretrained(tmp_path / "strange")
-    # Enough to fit on and too little to choose on: nothing is read if a part would be missing.
+    # Enough to fit and choose on, too little to judge on: nothing is read if a part would be missing.
     little = write_text(tmp_path / "little.jsonl", 600)
     models = [
         part
@@ -142,7 +142,7 @@ def test_broken_weights_a_strange_tokenizer_and_little_text_are_told_apart(tiny,
     for words in (
         ("CheckpointError: Weights of broken", "not a number", "layers.3", "fetch it again"),
         ("CheckpointError: The tokenizer of strange does not match its embedding", "Save the"),
-        ("CorpusError: The choose split", "30 passages", "40 are needed", "smaller profile"),
+        ("CorpusError: The judge split", "150 passages", "1,050 are needed", "smaller profile"),
         ("3 not judged, because of errors.",),
         ("No claim was judged, so there is no record.",),
     ):

@@ -97,15 +97,16 @@ class Ledger:
         """
         check_cells(cells)
         refits = read_refits(folders, {c.key: (c.claim.id, c.params) for c in cells.values()})
+        specs = dict.fromkeys(cell.spec for cell in cells.values() if cell.spec is not None)
+        survivors = check_survivors(self.run.options)
+        self.run.prepare_all(specs, how)
+        # A run that is refused for its checkpoints has made no folder.
         if refits:
             self.run.folder.note("refits", "refits", refits)
         if self.deselected:
             self.run.folder.note("selection", "deselected", sorted(self.deselected))
         for spec, share in self.shares.items():
             self.run.folder.note("shard", spec or "", share)
-        specs = dict.fromkeys(cell.spec for cell in cells.values() if cell.spec is not None)
-        survivors = check_survivors(self.run.options)
-        self.run.prepare_all(specs, how)
         for spec in sound_specs(self.run.options):
             if survivors is not None and spec in specs:
                 survivors.check(self.run.prepared(spec).name, survivors.profile)

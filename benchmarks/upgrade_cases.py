@@ -142,7 +142,7 @@ def tune(model: str, how: Tuning, folder: Path) -> None:
 
 
 def _batches(checkpoint: Checkpoint, store: Store, how: Tuning) -> Iterator[torch.Tensor]:
-    """Yield passages of the fit split [8, 128], over and over."""
+    """Yield passages of the fit split [8, 64], over and over."""
     passages = draw_passages(
         load_corpus(store),
         "fit",

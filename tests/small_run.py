@@ -18,7 +18,7 @@ profiles.PROFILES["quick"] = replace(
 
 def pytest_collection_finish() -> None:
     """Train for few steps, looking and writing often; late, since this loads torch."""
-    from stillwired.instruments import prompt_training
+    from stillwired.instruments import prompt_recipes
 
-    short = replace(prompt_training.SHORT, steps=32, batch=4, every=2)
-    prompt_training.RECIPES["quick"] = short
+    short = replace(prompt_recipes.SHORT, steps=32, batch=4, every=2)
+    prompt_recipes.RECIPES["quick"] = short

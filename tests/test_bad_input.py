@@ -131,7 +131,7 @@ def test_broken_weights_a_strange_tokenizer_and_little_text_are_told_apart(tiny,
     weights["model.layers.3.mlp.up_proj.weight"][5, 5] = float("nan")
     save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
     make_tokenizer(305, start="<start>").save_pretrained(tmp_path / "strange")
-    # Enough to fit and choose on, too little to judge on: nothing is read if a part would be missing.
+    # Enough to fit and choose on, too little to judge on: nothing is read while a part is missing.
     little = write_text(tmp_path / "little.jsonl", 600)
     models = [
         part

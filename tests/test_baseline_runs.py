@@ -16,6 +16,7 @@ import scipy.stats  # noqa: F401
 import stillwired.judge.verdicts  # noqa: F401
 from stillwired.cli import main
 from stillwired.judge.changes import ChangeWord
+from stillwired.records.files import digest_of
 from stillwired.records.record import read_record
 
 pytest_plugins = ["pytester"]
@@ -197,6 +198,32 @@ def test_a_run_against_its_own_baseline_has_kept_everything(suite):
     assert set(words(result).values()) == {"KEPT"}
 
 
+def test_other_code_of_the_claims_is_said(suite):
+    suite(KEPT, "old")
+    result = suite(KEPT + "# Seen in another way.\n", "old", "--claims-baseline", "old.json")
+    assert result.ret == 0
+    result.stdout.re_match_lines(
+        [
+            r"Measured otherwise: code of the root folder \(\w{8}… then, \w{8}… now\)\.",
+            r"Both are one checkpoint, in one regime: what changed is not its doing\.",
+        ]
+    )
+
+
+def test_a_profile_of_other_sizes_is_refused_before_anything_runs(suite, pytester):
+    suite(KEPT, "old")
+    path = pytester.path / "old.json"
+    data = json.loads(path.read_text())
+    times = data.pop("times")
+    data["sizes"]["names"] = 3
+    del data["digest"]
+    path.write_text(json.dumps({**data, "digest": digest_of(data), "times": times}))
+    result = suite(KEPT, "new", "--claims-baseline", "old.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*other sizes by now, names 3 then and 100 now.*"])
+    assert not (pytester.path / "new.json").exists()
+
+
 def test_the_summary_shows_the_worst_first_and_the_reasons(upgrade):
     result = upgrade(KEPT + LOST + GAINED + UNDECIDED + GONE + CANNOT + SECONDARY)
     assert result.ret == 1
@@ -256,6 +283,9 @@ def test_a_cell_that_is_missing_is_lost_unless_it_was_left_out(upgrade):
     result = upgrade(KEPT + LOST, "-k", "kept")
     assert result.ret == 0
     result.stdout.no_fnmatch_line("*a-paper/lost*")
+    result.stdout.fnmatch_lines(
+        ["*Of what held, 1 cell was left out by a selection (1 primary): nothing guards it.*"]
+    )
     result = upgrade(KEPT + FAILING, after=KEPT + a("fresh", 0.5, 0.05))
     assert result.ret == 0
     assert words(result) == {"kept": "KEPT", "failing": "NOT COMPARED", "fresh": "NEW"}
@@ -264,12 +294,12 @@ def test_a_cell_that_is_missing_is_lost_unless_it_was_left_out(upgrade):
 def test_another_version_is_said(upgrade):
     raised = LOST.replace('claim("lost"', 'claim("lost", version=2') + KEPT
     result = upgrade(LOST + KEPT, after=raised.replace("0.3)", "0.05)"))
-    assert result.ret == 0
+    assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "test_claims.py f. *",
+            "test_claims.py F. *",
             "a-paper/lost *NOT COMPARED  version 1 then, 2 now",
-            "a-paper/lost held and is not compared: version 1 then, 2 now",
+            "a-paper/lost held and is not compared: version 1 then, 2 now; it FAILS now",
         ]
     )
 
@@ -407,6 +437,18 @@ def test_refits_beside_the_claims_reach_the_record_and_the_comparison(suite, pyt
     result = suite(KEPT, "new")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: *refits.json is not of the form*"])
+
+
+def test_a_fitted_claim_whose_refits_nobody_knows_is_undecided_and_says_so(suite, pytester):
+    suite(KEPT, "old")
+    content = {"restarts": 5, "claims": {}, "unmeasured": {"a-paper/kept": [{}]}}
+    (pytester.path / "refits.json").write_text(json.dumps(content))
+    result = suite(KEPT, "new", "--claims-baseline", "old.json", "--claims-strict")
+    assert read_record(pytester.path / "new.json").data["refits"] == {"a-paper/kept": {}}
+    assert result.ret == 1
+    assert words(result) == {"kept": "UNDECIDED"}
+    fails = "a-paper/kept is UNDECIDED, which fails a strict comparison: *was never measured"
+    result.stdout.fnmatch_lines([fails])
 
 
 # --- the commands -------------------------------------------------------------------------

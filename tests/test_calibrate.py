@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -20,18 +21,22 @@ def pytest_claims_prepare(spec):
 
 # What is judged depends on the redraw and on the regime as in a run of a model.
 CLAIMS = """
+import json
+from pathlib import Path
+
 import pytest
 
 from stillwired.judge import *
 
-RATES = {rates}
+# No code: what a model shows, and not how it is looked at.
+RATES = json.loads(Path(__file__).with_name("rates.json").read_text())
 
 
 def claim(name):
     return Claim(
-        id=f"a-paper/{{name}}",
+        id=f"a-paper/{name}",
         version=1,
-        says=f"The {{name}} is there.",
+        says=f"The {name} is there.",
         source=Paper("a-paper", "A Paper", "A. Author", "Venue 2026").at("Table 1"),
         published="0.5",
         expects=(Level("arm", at_least=0.2),),
@@ -45,10 +50,10 @@ def arm(settings, name):
     fresh = redraw is not None and not redraw.keeps_data
     draw = redraw.number if fresh else 0
     what = "bf16" if settings.dtype == "bfloat16" else redraw.kind if redraw else "reference"
-    share = RATES.get((name, what), 0.5)
+    share = RATES.get(f"{name}_{what}", 0.5)
     if share is None:
         raise RuntimeError("this regime lacks what it takes")
-    documents = [f"draw {{draw}} document {{k}}" for k in range(200)]
+    documents = [f"draw {draw} document {k}" for k in range(200)]
     return Outcome(name, documents, documents, [float(k < share * 200) for k in range(200)])
 
 
@@ -72,19 +77,25 @@ def calibrate(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("STILLWIRED_CACHE", str(tmp_path / "cache"))
     (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_claims.py").write_text(CLAIMS)
     # What a project gates its runs with has nothing to do with redraws.
     (tmp_path / "expected.json").write_text("{}")
     ini = "[pytest]\nclaims_expected = expected.json\naddopts = -p no:benchmark -p no:anyio\n"
     (tmp_path / "pytest.ini").write_text(ini)
 
-    def run(*arguments, **rates):
-        given = {tuple(name.split("_")): share for name, share in rates.items()}
-        (tmp_path / "test_claims.py").write_text(CLAIMS.format(rates=given))
-        code = main(["calibrate", "test_claims.py", "--model", "tiny", "--out", "out", *arguments])
+    def run(*arguments, pytest=(), **rates):
+        (tmp_path / "rates.json").write_text(json.dumps(rates))
+        options = ["--model", "tiny", "--out", "out", *arguments]
+        code = main(["calibrate", *options, "--", "test_claims.py", *pytest])
         said = capfd.readouterr()
         return code, said.out, said.err
 
     return run
+
+
+def done(err):
+    """Names of the runs that were done."""
+    return re.findall(r"^\d+ of \d+: ([\w-]+)", err, re.MULTILINE)
 
 
 SMALL = ("--redraws", "1", "--kinds", "bf16", "--refits", "1")
@@ -94,8 +105,7 @@ def test_runs_are_done_once_and_reported(calibrate, tmp_path):
     code, out, err = calibrate(*SMALL)
     assert code == 0, err
     assert "4 runs of tiny, profile mutants; records in out" in err
-    steps = [line.split(": ")[1].split(",")[0] for line in err.splitlines() if " of 4: " in line]
-    assert steps == ["reference", "seed-1", "bf16-1", "refit-1"]
+    assert done(err) == ["reference", "seed-1", "bf16-1", "refit-1"]
     assert "No claim that held came out as FAILS or BROKEN in 6 claim-runs" in out
     records = {
         path.stem: read_record(path).data for path in (tmp_path / "out/records").glob("*.json")
@@ -163,3 +173,101 @@ def test_without_a_reference_nothing_is_compared(calibrate):
     assert code == 2
     assert "The reference left no record that can be used: pytest ended with 1" in err
     assert "seed-1" not in err
+
+
+# What has changed since
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+ONE = ("--redraws", "1", "--kinds", "seed", "--refits", "0")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("test_claims.py", "margin=0.1", "margin=0.2", "the declarations of claims"),
+        ("test_claims.py", "range(200)", "range(160)", "code of the root folder"),
+        ("conftest.py", "spec * 8", "spec * 4", "the checkpoint"),
+    ],
+)
+def test_what_changed_claims_or_weights_came_to_is_done_again(
+    calibrate, tmp_path, file, old, new, says
+):
+    assert calibrate(*ONE)[0] == 0
+    before = read_record(tmp_path / "out/records/reference.json").data
+    edit(tmp_path / file, old, new)
+    code, _, err = calibrate(*ONE)
+    assert code == 0, err
+    (told,) = [line for line in err.splitlines() if "everything is done again" in line]
+    assert says in told
+    assert done(err) == ["reference", "seed-1"]
+    after = read_record(tmp_path / "out/records/reference.json").data
+    assert before["digest"] != after["digest"]
+    code, _, err = calibrate(*ONE)
+    assert (code, done(err)) == (0, [])
+
+
+def test_a_part_that_is_done_by_other_code_is_done_again_with_the_rest(calibrate, tmp_path):
+    assert calibrate(*ONE)[0] == 0
+    (tmp_path / "out/records/seed-1.json").unlink()
+    edit(tmp_path / "test_claims.py", "range(200)", "range(160)")
+    code, _, err = calibrate(*ONE)
+    assert code == 0, err
+    assert done(err) == ["reference", "seed-1"]
+    assert "left no record" not in err
+
+
+def test_other_arguments_ask_for_another_calibration(calibrate, tmp_path):
+    assert calibrate(*ONE)[0] == 0
+    record = tmp_path / "out/records/reference.json"
+    before = record.read_bytes()
+    code, _, err = calibrate(*ONE, pytest=("-k", "steady"))
+    assert code == 2
+    assert "of runs of pytest test_claims.py, and not test_claims.py -k steady" in err
+    assert record.read_bytes() == before
+    code, _, err = calibrate(*ONE, "--out", "other", pytest=("-k", "steady"))
+    assert code == 0, err
+    data = read_record(tmp_path / "other/records/reference.json").data
+    assert list(data["declarations"]) == ["a-paper/steady"]
+
+
+def test_code_that_changes_meanwhile_is_said(calibrate, tmp_path):
+    # The claims change when the reference is there.
+    edit(
+        tmp_path / "conftest.py",
+        "from types import SimpleNamespace",
+        "from pathlib import Path\n"
+        "from types import SimpleNamespace\n\n"
+        'if Path("out/records/reference.json").exists():\n'
+        '    with open("test_claims.py", "a") as file:\n'
+        '        file.write("# more\\n")\n',
+    )
+    code, _, err = calibrate(*ONE)
+    assert code == 2
+    assert "seed-1 left no record that can be used: code of the root folder" in err
+    assert "changed after the calibration began; start it again" in err
+    edit(tmp_path / "conftest.py", 'file.write("# more\\n")', "pass")
+    code, _, err = calibrate(*ONE)
+    assert code == 0, err
+    assert done(err) == ["reference", "seed-1"]
+
+
+def test_a_run_that_fails_when_it_is_done_again_is_said_to_have_failed(calibrate, tmp_path):
+    assert calibrate(*ONE)[0] == 0
+    edit(tmp_path / "test_claims.py", "range(200)", "range(160)")
+    code, _, err = calibrate(*ONE, steady_seed=None, shaky_seed=None)
+    assert code == 2
+    assert "seed-1 left no record that can be used: pytest ended with 1" in err
+
+
+def test_where_there_is_nothing_to_judge_pytest_says_why(calibrate, tmp_path):
+    edit(tmp_path / "test_claims.py", "import pytest", "import nothing_of_that_name")
+    code, _, err = calibrate(*ONE)
+    assert code == 2
+    assert "There is nothing that could be judged: pytest ended with 2" in err
+    assert not list((tmp_path / "out").glob("records/*"))

@@ -211,7 +211,7 @@ def test_an_unknown_model_is_refused_with_its_neighbours(tmp_path, capsys):
 def tiny(tmp_path, monkeypatch):
     """A tiny Llama in a folder, a made-up text in place of the built-in one, a short training."""
     from stillwired.instruments import lens, lens_prompt
-    from stillwired.instruments.prompt_training import Recipe
+    from stillwired.instruments.prompt_recipes import Recipe
     from stillwired.profiles import PROFILES
     from tests.instruments.conftest import SMALL, made_checkpoint, made_corpus
 

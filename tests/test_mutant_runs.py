@@ -19,7 +19,6 @@ from stillwired.cli import main
 from stillwired.records.record import read_record
 from stillwired.store.cache import Store
 from tests.instruments.conftest import made_checkpoint, made_corpus
-from tests.instruments.test_task_readings import TASKS
 from tests.running import ROOT, WITHOUT
 
 pytest_plugins = ["pytester"]
@@ -318,11 +317,11 @@ task_sizes.SIZES["mutants"] = task_sizes.TaskSizes(
 
 def pytest_collection_finish():
     """Late, since this loads torch: a random model does no task, and few steps train a prompt."""
-    from stillwired.instruments import function_vectors, prompt_training
+    from stillwired.instruments import function_vectors, prompt_recipes
 
-    function_vectors.ABLE = 0.0
-    short = replace(prompt_training.SHORT, steps=4, batch=4, every=2)
-    prompt_training.RECIPES["mutants"] = short
+    function_vectors.ABLE = -1.0
+    short = replace(prompt_recipes.SHORT, steps=4, batch=4, every=2)
+    prompt_recipes.RECIPES["mutants"] = short
 '''
 
 REAL_CLAIMS = """
@@ -420,8 +419,9 @@ def tiny(tmp_path_factory):
     texts = [{"text": document.text} for document in made_corpus().documents]
     (folder / "text.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
     (folder / "tasks").mkdir()
-    for name in ("alpha", "gamma"):
-        rows = [{"input": row.input, "output": row.output} for row in TASKS[name].rows]
+    for name, step in (("alpha", 1), ("gamma", 7)):
+        # No two rows share an answer: each is a cluster.
+        rows = [{"input": f"w{40 + k}", "output": f"w{step * k % 40}"} for k in range(40)]
         (folder / "tasks" / f"{name}.json").write_text(json.dumps(rows))
     (folder / "conftest.py").write_text(SMALL)
     (folder / "pytest.ini").write_text("[pytest]\n")

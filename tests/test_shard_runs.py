@@ -296,6 +296,32 @@ def test_shards_of_other_selections_do_not_add_up(suite, pytester, capsys):
     assert "the same -k and -m" in capsys.readouterr().err
 
 
+def test_shards_of_two_states_of_the_code_do_not_add_up(suite, pytester, capsys):
+    suite(HOLDING, "--claims-shard=1/2", "--claims-record=shard1.json")
+    changed = HOLDING | {"two": {"hits": 0.4}}
+    suite(changed, "--claims-shard=2/2", "--claims-record=shard2.json")
+    assert merge(pytester, "shard1.json", "shard2.json") == 2
+    said = capsys.readouterr().err
+    assert "the code of the root folder is" in said
+    assert "from one state of the code" in said
+    assert not (pytester.path / "merged.json").exists()
+
+
+def test_shards_whose_claims_lie_apart_know_one_code(suite, pytester, capsys):
+    """Each judges one folder, and says what made the whole run."""
+    for name in ("one", "two"):
+        (pytester.path / name).mkdir()
+        test = HEAD + TEST.format(name=name, hits=0.5, more="")
+        (pytester.path / name / f"test_{name}.py").write_text(test)
+    for k in (1, 2):
+        suite({}, f"--claims-shard={k}/2", f"--claims-record=shard{k}.json", "one", "two")
+    suite({}, "--claims-record=whole.json", "one", "two")
+    assert merge(pytester, "shard1.json", "shard2.json") == 0
+    one, two = (read_record(pytester.path / f"{name}.json").data for name in ("whole", "merged"))
+    assert set(one["environment"]["code"]) == {"stillwired", ".", "one", "two"}
+    assert one["digest"] == two["digest"]
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_more_shards_than_files_are_refused_before_anything_runs(workers, suite, pytester):
     result = suite(HOLDING, "--claims-shard=1/5", *workers, separate=bool(workers))

@@ -12,8 +12,9 @@ FUNCTION_VECTORS = Paper(
     arxiv="2310.15213",
 )
 
-# A vector is made of what clean prompts leave, so there have to be right answers among them.
-DOES_THE_TASK = (Needs("right in context", at_least=0.30),)
+# A vector is made of what clean prompts leave, so there have to be right answers among them, and
+# more than a guesser has who always says the commonest one.
+DOES_THE_TASK = (Needs("right in context beyond the commonest answer", at_least=0.30),)
 
 PRIMARY = {"task": "present-past"}
 """One of the paper's six, and the one that small models are surest of."""

@@ -12,7 +12,7 @@ EFFECTS_LIE_EARLY = Claim(
     version=1,
     says="Most of the effect of the heads that carry tasks lies in the first two thirds of layers.",
     source=FUNCTION_VECTORS.at("Section 2, map of indirect effects"),
-    published="0.90 (GPT-J-6B), 0.61 to 1.00 elsewhere",
+    published="0.90 (a replication, GPT-J-6B), 0.61 to 1.00 elsewhere",
     expects=(Level("early", at_least=0.60),),
     margin=0.10,
     # Two thirds of all heads lie there, so that an effect spread evenly would pass 0.60.

@@ -9,7 +9,7 @@ from stillwired.judge import Claim, Difference
 
 HEADS_ARE_SHARED = Claim(
     id="function-vectors/heads-are-shared",
-    version=1,
+    version=2,
     says="Heads that were found on other tasks carry this one as well.",
     source=FUNCTION_VECTORS.at("Section 2, one set of heads for all tasks"),
     published="one list of ten heads serves more than forty tasks (GPT-J-6B)",
@@ -24,14 +24,14 @@ HEADS_ARE_SHARED = Claim(
 
 VECTORS_ARE_SPECIFIC = Claim(
     id="function-vectors/vectors-are-specific",
-    version=1,
+    version=2,
     says="A task's own vector triggers it; the vector of another task does not.",
     source=FUNCTION_VECTORS.at("Section 3.1; told by an author of the paper"),
     published="told, no figure given",
     expects=(Difference("own_vector", "other_vector", at_least=0.10),),
     margin=0.10,
     applies=DOES_THE_TASK,
-    null="a random vector of the same length",
+    rivals=("random_vector", "commonest_answer"),
     primary=PRIMARY,
     mutant="other heads of the same layers taken for those that carry tasks",
     unit="word pairs",
@@ -54,5 +54,6 @@ def test_vectors_are_specific(function_vectors, task, judge_vectors):
     judge_vectors(
         own_vector=on.zero_shot("own"),
         other_vector=on.zero_shot("another task's"),
-        null={"own_vector": on.zero_shot("random")},
+        random_vector=on.zero_shot("random"),
+        commonest_answer=on.zero_shot("commonest answer"),
     )

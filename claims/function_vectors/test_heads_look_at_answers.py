@@ -9,7 +9,7 @@ from stillwired.judge import Claim, Difference
 
 HEADS_LOOK_AT_ANSWERS = Claim(
     id="function-vectors/heads-look-at-answers",
-    version=1,
+    version=2,
     says="From the last token, the heads that carry tasks look at the examples' answers.",
     source=FUNCTION_VECTORS.at("Section 2 and appendix, attention patterns of the heads"),
     published="shown in figures, no figure given",
@@ -27,7 +27,7 @@ HEADS_ARE_INDUCTION_HEADS = Claim(
     version=1,
     says="How much more the heads that carry tasks copy what came before than others do.",
     source=FUNCTION_VECTORS.at("appendix, prefix matching"),
-    published="0.182 against 0.044 (GPT-J-6B); no difference in OLMo-2-7B",
+    published="0.182 against 0.044 (a replication, GPT-J-6B); no difference in OLMo-2-7B",
     expects=(Difference("top_heads", "random_heads", reported=True),),
     unit="sequences",
 )

@@ -9,7 +9,7 @@ from stillwired.judge import Claim, Difference
 
 NOT_WORD_ARITHMETIC = Claim(
     id="function-vectors/not-word-arithmetic",
-    version=1,
+    version=2,
     says="On cyclic tasks a vector does what no constant offset between words can do.",
     source=FUNCTION_VECTORS.at("Section 3, cyclic tasks"),
     published="told, no figure given",

@@ -9,10 +9,10 @@ from stillwired.judge import Claim, Difference
 
 PEAK_THEN_CLIFF = Claim(
     id="function-vectors/peak-then-cliff",
-    version=1,
+    version=2,
     says="A vector triggers its task in early to middle layers far better than in late ones.",
     source=FUNCTION_VECTORS.at("Section 3.1, zero-shot accuracy by layer"),
-    published="0.60 at layer 11 of 28 and at most 0.02 from layer 18 on (GPT-J-6B, antonyms)",
+    published="0.60 at layer 11 of 28, at most 0.02 from 18 on (a replication, GPT-J-6B, antonyms)",
     expects=(Difference("early_to_middle", "late", at_least=0.10),),
     margin=0.10,
     applies=DOES_THE_TASK,
@@ -26,7 +26,7 @@ EFFECT_BY_DEPTH = Claim(
     version=1,
     says="How well tasks are triggered by their vectors at one depth, without a vector beside it.",
     source=FUNCTION_VECTORS.at("Section 3.1, zero-shot accuracy by layer"),
-    published="0.42 at layer 0 to 0.60 at layers 11 and 12 of 28 (GPT-J-6B, antonyms)",
+    published="0.42 at layer 0 to 0.60 at 11 and 12 of 28 (a replication, GPT-J-6B, antonyms)",
     expects=(Difference("with_vector", "without", reported=True),),
     unit="tasks",
 )

@@ -11,14 +11,14 @@ from stillwired.judge import Claim, Difference
 
 SHUFFLED_LABEL_RESCUE = Claim(
     id="function-vectors/shuffled-label-rescue",
-    version=1,
+    version=2,
     says="The vector makes the model do the task though the examples' answers are shuffled.",
     source=FUNCTION_VECTORS.at("Section 3.1, shuffled labels"),
     published="0.908 against 0.391 (GPT-J-6B, mean of six tasks)",
     expects=(Difference("with_vector", "without", at_least=0.13),),
     margin=0.10,
     applies=DOES_THE_TASK,
-    rivals=("other_vector", "random_vector"),
+    rivals=("other_vector", "random_vector", "commonest_answer"),
     primary=PRIMARY,
     mutant="every task gets a random vector of its own one's length",
     unit="word pairs",
@@ -42,6 +42,7 @@ def test_shuffled_label_rescue(function_vectors, task, judge_vectors):
         without=on.rescue("nothing"),
         other_vector=on.rescue("another task's"),
         random_vector=on.rescue("random"),
+        commonest_answer=on.rescue("commonest answer"),
         beside={"layer average": on.rescue("layer average")},
     )
 
@@ -54,4 +55,5 @@ def test_shuffled_label_rescue_across_tasks(function_vectors, judge_vectors):
         without=on.rescue("nothing"),
         other_vector=on.rescue("another task's"),
         random_vector=on.rescue("random"),
+        commonest_answer=on.rescue("commonest answer"),
     )

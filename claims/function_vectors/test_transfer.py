@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from claims.function_vectors.paper import DOES_THE_TASK, FUNCTION_VECTORS, PRIMARY
-from stillwired.judge import Claim, Difference
+from stillwired.judge import Claim, Difference, Level
 
 TRANSFERS_ACROSS_TEMPLATES = Claim(
     id="function-vectors/transfers-across-templates",
-    version=1,
+    version=2,
     says="Vectors that were extracted from prompts in other formats trigger the task in this one.",
     source=FUNCTION_VECTORS.at("Section 3.1 and appendix, other formats"),
     published="twenty formats, figures by format in the appendix",
     expects=(Difference("from_other_formats", "without", at_least=0.10),),
     margin=0.10,
     applies=DOES_THE_TASK,
-    rivals=("other_vector", "random_vector"),
+    rivals=("other_vector", "random_vector", "commonest_answer"),
     primary={**PRIMARY, "form": "arrow"},
     mutant="other heads of the same layers taken for those that carry tasks",
     unit="word pairs",
@@ -24,14 +24,14 @@ TRANSFERS_ACROSS_TEMPLATES = Claim(
 
 TRANSFERS_TO_NATURAL_TEXT = Claim(
     id="function-vectors/transfers-to-natural-text",
-    version=1,
+    version=2,
     says="The vector makes a sentence go on with the task's answer.",
     source=FUNCTION_VECTORS.at("Section 3.1, natural text"),
     published="antonym 0.00-0.03 to 0.46-0.68, capitals 0.04-0.23 to 0.57-0.72 (GPT-J-6B)",
     expects=(Difference("with_vector", "without", at_least=0.10),),
     margin=0.10,
     applies=DOES_THE_TASK,
-    rivals=("other_vector", "random_vector"),
+    rivals=("other_vector", "random_vector", "commonest_answer"),
     primary=PRIMARY,
     mutant="other heads of the same layers taken for those that carry tasks",
     unit="word pairs",
@@ -39,13 +39,16 @@ TRANSFERS_TO_NATURAL_TEXT = Claim(
 
 LENGTH_MATTERS_LITTLE = Claim(
     id="function-vectors/length-of-the-text-matters-little",
-    version=1,
+    version=2,
     says="The vector works behind several sentences as well as behind none.",
     source=FUNCTION_VECTORS.at("Section 3.1, natural text; told by an author of the paper"),
     published="told, no figure given",
-    expects=(Difference("long_text", "short_text", within=0.10),),
+    expects=(
+        Difference("long_text", "short_text", within=0.10),
+        # Where the vector does less than that, nothing is said by their agreement.
+        Level("short_text", at_least=0.10),
+    ),
     margin=0.10,
-    sensitivity=0.10,
     applies=DOES_THE_TASK,
     primary=PRIMARY,
     mutant="no vector inserted into long text",
@@ -61,6 +64,7 @@ def test_transfers_across_templates(function_vectors, task, form, judge_vectors)
         without=on.transferred(form, "nothing"),
         other_vector=on.transferred(form, "another task's"),
         random_vector=on.transferred(form, "random"),
+        commonest_answer=on.transferred(form, "commonest answer"),
         beside={"vector from": on.from_each_form(form)},
     )
 
@@ -73,6 +77,7 @@ def test_transfers_to_natural_text(function_vectors, task, judge_vectors):
         without=on.in_text("nothing"),
         other_vector=on.in_text("another task's"),
         random_vector=on.in_text("random"),
+        commonest_answer=on.in_text("commonest answer"),
     )
 
 

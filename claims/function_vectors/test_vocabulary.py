@@ -9,7 +9,7 @@ from stillwired.judge import Claim, Difference
 
 DECODES_TO_ANSWERS = Claim(
     id="function-vectors/decodes-to-answers",
-    version=1,
+    version=2,
     says="A vector decodes to its own task's answers rather than to another task's vector's words.",
     source=FUNCTION_VECTORS.at("Section 3.2, decoded vocabulary"),
     published="shown by example, no figure given",
@@ -23,7 +23,7 @@ DECODES_TO_ANSWERS = Claim(
 
 MORE_THAN_ITS_WORDS = Claim(
     id="function-vectors/more-than-its-words",
-    version=1,
+    version=2,
     says="A vector that was rebuilt from what the vector decodes to triggers the task far less.",
     source=FUNCTION_VECTORS.at("Section 3.2, reconstruction"),
     published="antonym 0.482 to 0.048, capitals 0.832 to 0.581 (GPT-J-6B)",

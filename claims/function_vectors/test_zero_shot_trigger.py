@@ -11,14 +11,14 @@ from stillwired.judge import Claim, Difference
 
 ZERO_SHOT_TRIGGER = Claim(
     id="function-vectors/zero-shot-trigger",
-    version=1,
+    version=2,
     says="The vector alone makes the model do the task, without a single example.",
     source=FUNCTION_VECTORS.at("Section 3.1, zero-shot"),
     published="0.575 against 0.055 (GPT-J-6B, mean of six tasks)",
     expects=(Difference("with_vector", "without", at_least=0.13),),
     margin=0.10,
     applies=DOES_THE_TASK,
-    rivals=("other_vector", "random_vector"),
+    rivals=("other_vector", "random_vector", "commonest_answer"),
     primary=PRIMARY,
     mutant="other heads of the same layers taken for those that carry tasks",
     unit="word pairs",
@@ -35,14 +35,14 @@ ZERO_SHOT_TRIGGER_ACROSS_TASKS = replace(
 
 BEATS_THE_LAYER_AVERAGE = Claim(
     id="function-vectors/beats-the-layer-average",
-    version=1,
+    version=2,
     says="The vector triggers the task better than the mean state of the same clean prompts.",
     source=FUNCTION_VECTORS.at("Section 3.1, layer averages"),
     published="0.575 against 0.095 (GPT-J-6B, zero-shot)",
     expects=(Difference("with_vector", "with_layer_average", at_least=0.10),),
     margin=0.10,
     applies=DOES_THE_TASK,
-    rivals=("other_vector", "random_vector"),
+    rivals=("other_vector", "random_vector", "commonest_answer"),
     primary=PRIMARY,
     mutant="other heads of the same layers taken for those that carry tasks",
     unit="word pairs",
@@ -57,6 +57,7 @@ def test_zero_shot_trigger(function_vectors, task, judge_vectors):
         without=on.zero_shot("nothing"),
         other_vector=on.zero_shot("another task's"),
         random_vector=on.zero_shot("random"),
+        commonest_answer=on.zero_shot("commonest answer"),
     )
 
 
@@ -68,6 +69,7 @@ def test_zero_shot_trigger_across_tasks(function_vectors, judge_vectors):
         without=on.zero_shot("nothing"),
         other_vector=on.zero_shot("another task's"),
         random_vector=on.zero_shot("random"),
+        commonest_answer=on.zero_shot("commonest answer"),
     )
 
 
@@ -79,4 +81,5 @@ def test_beats_the_layer_average(function_vectors, task, judge_vectors):
         with_layer_average=on.zero_shot("layer average"),
         other_vector=on.zero_shot("another task's"),
         random_vector=on.zero_shot("random"),
+        commonest_answer=on.zero_shot("commonest answer"),
     )

@@ -9,7 +9,7 @@ from stillwired.judge import Claim, Level
 
 CONFIDENCE_TRACKS_ACCURACY = Claim(
     id="future-lens/confidence-tracks-accuracy",
-    version=1,
+    version=2,
     says="A learned prompt is right more often where it is surer.",
     source=FUTURE_LENS.at("Section 4, accuracy by confidence"),
     published="95 % right in the bin of 90 to 100 % confidence (GPT-J-6B)",

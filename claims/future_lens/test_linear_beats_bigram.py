@@ -45,6 +45,8 @@ def test_linear_beats_bigram(future_lens, population, judge_readers):
         bigram=future_lens.bigram(1, population=population),
         constant=future_lens.constant(1, population=population),
         null={"linear": future_lens.linear(1, states="shuffled", population=population)},
+        # A map that more text would still improve is no measure of all that a state holds.
+        beside={"gain of the map from twice the text": future_lens.gain_from_doubling("linear", 1)},
     )
 
 

@@ -29,4 +29,8 @@ def test_own_weights_are_needed(future_lens, judge_readers):
         no_state=future_lens.no_state(1, few=True),
         shuffled_states=future_lens.learned(1, states="shuffled", few=True),
         bigram=future_lens.bigram(1, few=True),
+        # As far as more text would improve the linear map, the lead is one of training.
+        beside={
+            "gain of an unfed map from twice the text": future_lens.gain_from_doubling("linear", 1)
+        },
     )

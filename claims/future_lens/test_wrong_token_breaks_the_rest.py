@@ -25,5 +25,10 @@ def test_wrong_token_breaks_the_rest(future_lens, judge_readers):
     judge_readers(
         true_token=future_lens.learned(2, few=True),
         wrong_token=future_lens.learned(2, fed="wrong first", few=True),
-        beside={"the model itself": future_lens.own_drop(2)},
+        # What fed tokens foretell by themselves is lost as well.
+        beside={
+            "the model itself": future_lens.own_drop(2),
+            "true token, no state": future_lens.no_state(2, few=True),
+            "wrong token, no state": future_lens.no_state(2, fed="wrong first", few=True),
+        },
     )

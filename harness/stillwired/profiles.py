@@ -9,7 +9,8 @@ runs out of ten.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from stillwired.errors import UsageError
 
@@ -45,6 +46,12 @@ class Profile:
     few_states: int = 3_000
     names: int = 1_000
     trains_more: bool = True
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Everything but the name, as a record keeps it."""
+        sizes = asdict(self) | {"depths": list(self.depths)}
+        return {name: size for name, size in sizes.items() if name != "name"}
 
 
 QUICK = Profile(

@@ -12,7 +12,7 @@ from stillwired.instruments.function_vectors import TaskVectors
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.head_outcomes import HeadOutcomes
 from stillwired.instruments.logit_lens import LogitLens
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.vector_meaning import VectorMeaning
 from stillwired.instruments.vector_outcomes import VectorOutcomes
 from tests.engine.pretend import FIRST, Pretended, put, spread

@@ -53,7 +53,7 @@ class Made(TaskVectors):
         super().__init__(readings)
         right = right or dict.fromkeys(readings.tasks, 1.0)
         chance = np.random.default_rng(0)
-        self.hits = {name: np.arange(100) < 100 * share for name, share in right.items()}
+        self.right, self.hits = right, {}
         self.made = effects or {
             name: chance.normal(size=(3, BLOCKS, HEADS)) for name in readings.tasks
         }
@@ -69,7 +69,12 @@ class Made(TaskVectors):
         number = list(self.readings.tasks).index(name)
         heads = torch.zeros(BLOCKS, HEADS, 8)
         residual = 100.0 + number + torch.arange(BLOCKS)[:, None] * torch.ones(WIDTH)
-        return CleanMeans(heads, residual, self.hits[name], 5)
+        return CleanMeans(heads, residual, self.hits.get(name), 5)
+
+    def _gains(self, name):
+        if name in self.hits:
+            return super()._gains(name)
+        return [], (np.arange(100) < 100 * self.right[name]).astype(float), 0.0
 
     def effects(self, name):
         return self.made[name]
@@ -138,11 +143,51 @@ def test_ability_is_told_question_by_question_on_fit_rows(tmp_path):
     questions = vectors.readings.questions("alpha", "fit", "clean")
     hits = np.array([True, False, False, True, True, False, True, False])
     vectors.hits["alpha"] = hits
+    common = vectors.readings.commonest("alpha")
+    always = np.array([question.answer == common for question in questions])
+    assert 0 < (always & hits).sum() < always.sum() < len(hits)
     outcome = vectors.ability("alpha")
     assert outcome.examples.tolist() == examples(questions)
     assert outcome.clusters.tolist() == [question.cluster for question in questions]
-    assert outcome.scores.tolist() == hits.tolist()
-    assert outcome.factors == {"task": "alpha"}
+    # What the commonest answer hits is no ability.
+    assert outcome.scores.tolist() == (hits.astype(float) - always).tolist()
+    assert outcome.factors == {"task": "alpha", "commonest_answer": always.mean()}
+    assert vectors.can_do("alpha") == (outcome.scores.mean() >= 0.3)
+
+
+def test_who_always_says_the_commonest_answer_can_do_nothing(tmp_path):
+    vectors = made(tmp_path, tasks=TASKS)
+    for name in ("few", "half"):
+        questions = vectors.readings.questions(name, "fit", "clean")
+        common = vectors.readings.commonest(name)
+        vectors.hits[name] = np.array([question.answer == common for question in questions])
+        assert vectors.hits[name].any()
+        assert not vectors.ability(name).scores.any()
+        assert not vectors.can_do(name)
+        vectors.hits[name] = np.ones(len(questions), bool)
+        assert vectors.can_do(name)
+
+
+def test_answers_that_copying_gives_away_are_no_ability(tmp_path, monkeypatch):
+    vectors = made(tmp_path, tasks=TASKS)
+    asked = vectors.readings.questions("half", "fit", "clean")
+    copies = [replace(question, copies=k % 2 == 0) for k, question in enumerate(asked)]
+    monkeypatch.setattr(vectors.readings, "questions", lambda *_: copies)
+    vectors.hits["half"] = np.array([question.copies for question in copies])
+    assert vectors.ability("half").examples.tolist() == examples(copies[1::2])
+    assert vectors.ability("half").scores.max() <= 0
+    assert not vectors.can_do("half")
+    vectors.hits["half"] = ~vectors.hits["half"]
+    assert vectors.can_do("half")
+
+
+def test_a_task_of_copying_tells_nothing_of_ability(tmp_path):
+    vectors = made(tmp_path, tasks=TASKS)
+    vectors.hits["echo"] = np.ones(8, bool)
+    assert len(vectors.readings.questions("echo", "fit", "clean")) == 8
+    assert not vectors.can_do("echo")
+    with pytest.raises(UnsuitableTaskError, match=r"about echo tells what .* every answer begins"):
+        vectors.ability("echo")
 
 
 # Effects
@@ -299,6 +344,14 @@ def test_tasks_that_cannot_be_asked_are_passed_over(tmp_path, monkeypatch):
     assert [vectors.other(name) for name in tasks] == ["gamma", "gamma", "alpha", "alpha"]
 
 
+def test_tasks_that_ask_the_same_are_no_others(tmp_path):
+    alike = {name: replace(FIVE[name], asks="one thing") for name in ("alpha", "beta", "gamma")}
+    vectors = made(tmp_path, tasks={**FIVE, **alike})
+    assert [vectors.other(name) for name in FIVE] == ["few", "few", "gamma", "delta", "alpha"]
+    with pytest.raises(UnsuitableTaskError, match="no task beside alpha"):
+        made(tmp_path, tasks=alike).other("alpha")
+
+
 def test_a_single_task_has_no_other(tmp_path):
     with pytest.raises(UnsuitableTaskError):
         made(tmp_path, tasks={"alpha": FIVE["alpha"]}).other("alpha")
@@ -416,7 +469,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def any_task(monkeypatch):
     """A random model does nothing well."""
-    monkeypatch.setattr(module, "ABLE", 0.0)
+    monkeypatch.setattr(module, "ABLE", -1.0)
 
 
 TWO = {name: FIVE[name] for name in ("alpha", "gamma")}
@@ -438,7 +491,13 @@ def test_means_are_those_of_the_clean_fit_questions_in_their_format(vectors):
         assert found.averaged == expected.averaged
     assert not torch.allclose(vectors.means("gamma").heads, vectors.means("gamma", "arrow").heads)
     assert vectors.means("gamma", "qa") is vectors.means("gamma")
-    assert vectors.ability("gamma").scores.tolist() == vectors.means("gamma").hits.tolist()
+    common, asked = vectors.readings.commonest("gamma"), vectors.ability("gamma")
+    hits = vectors.means("gamma").hits.astype(float)
+    always = [
+        question.answer == common
+        for question in vectors.readings.questions("gamma", "fit", "clean")
+    ]
+    assert asked.scores.tolist() == (hits - always).tolist()
 
 
 def test_effects_are_those_of_shuffled_choose_questions(vectors):

@@ -13,7 +13,7 @@ from stillwired.instruments import linear_outcomes as module
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.linear_map import RIDGES
 from stillwired.instruments.linear_outcomes import sums_of
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.survey import AHEAD
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.instruments.vocabulary_map import RIDGES as VOCABULARY_RIDGES

@@ -198,7 +198,7 @@ def test_what_was_read_once_needs_no_model(vectors, heads, folder):
 
 def test_everything_is_measured_on_a_model_alone(tmp_path, monkeypatch):
     """Without anything made up: the heads are the model's."""
-    monkeypatch.setattr(function_vectors, "ABLE", 0.0)
+    monkeypatch.setattr(function_vectors, "ABLE", -1.0)
     vectors = TaskVectors(made_readings(tmp_path, TWO))
     found = HeadOutcomes(vectors, "gamma")
     outcome = found.attention_on_answers("top")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -13,7 +14,8 @@ from stillwired.engine.cone import Cone
 from stillwired.errors import CacheError, UsageError
 from stillwired.instruments import learned_prompt as module
 from stillwired.instruments.learned_prompt import learned_prompt, learned_prompts
-from stillwired.instruments.prompt_training import Course, Lesson, Recipe, Underway, train
+from stillwired.instruments.prompt_recipes import Recipe
+from stillwired.instruments.prompt_training import Course, Lesson, Underway, train
 from stillwired.instruments.text import TextReadings
 from stillwired.mutants.readings import damaged
 from stillwired.store.cache import Store
@@ -78,15 +80,32 @@ def test_a_prompt_is_kept_with_its_recipe(text, tmp_path):
     assert fetched.about == kept.about
 
 
-def test_a_share_of_the_rows_is_the_first_of_them(cone, text, tmp_path):
-    recipe = replace(FEW, share=0.1)
+@pytest.mark.parametrize(
+    ("recipe", "first"), [(replace(FEW, share=0.25), 6), (replace(FEW, share=0.1, steps=300), 60)]
+)
+def test_a_share_is_one_of_the_states_that_would_be_taken(recipe, first, cone, text, tmp_path):
+    assert len(text.rows("fit")) == 600
     kept = made(text, tmp_path, recipe=recipe)
-    few = lesson_of(text, "fit", 4, (1,), slice(len(text.rows("fit")) // 10))
-    choose = lesson_of(text, "choose", 4, (1,))
+    drawn = np.sort(text.rng("share of the fit rows").permutation(600)[:first])
+    few, choose = lesson_of(text, "fit", 4, (1,), drawn), lesson_of(text, "choose", 4, (1,))
     seed = text.fit_seed("learned prompt, N=1, block 4, restart 0")
-    assert torch.equal(kept.vectors, train(cone, [Course(4, few, choose, seed)], FEW).best[0])
-    whole = Course(4, lesson_of(text, "fit", 4, (1,)), choose, seed)
-    assert not torch.equal(kept.vectors, train(cone, [whole], FEW).best[0])
+    whole = replace(recipe, share=1.0)
+    assert torch.equal(kept.vectors, train(cone, [Course(4, few, choose, seed)], whole).best[0])
+    all_of_them = Course(4, lesson_of(text, "fit", 4, (1,)), choose, seed)
+    assert not torch.equal(kept.vectors, train(cone, [all_of_them], whole).best[0])
+
+
+def test_a_share_comes_from_everywhere(text):
+    recipe = replace(FEW, share=0.1, steps=300)
+    course = module._course(text, 4, (1,), recipe)
+    rows = text.rows("fit")
+    fed = {tuple(tokens) for tokens in rows.following[:, :1].tolist()}
+    assert {tuple(tokens) for tokens in course.fit.fed.tolist()} <= fed
+    states = np.asarray(text.survey.states("fit", 4))
+    places = [np.flatnonzero((states == state).all(1))[0] for state in course.fit.states]
+    documents = set(rows.documents[places].tolist())
+    assert len(course.fit) == 60
+    assert len(documents) > len(set(rows.documents[:60].tolist()))
 
 
 def test_equal_seeds_give_equal_vectors_and_others_do_not(text, tmp_path):

@@ -18,7 +18,7 @@ from stillwired.instruments.lens_prompt import prompt_for_lens
 from stillwired.instruments.lens_task import Task, layers_of, tokens_of
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.prompt_readers import Prompt
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.store.cache import Store
 from tests.checkpoints.conftest import make_llama, make_tokenizer
 from tests.instruments.conftest import BLOCKS, SMALL, WIDTH, made_checkpoint

@@ -19,7 +19,7 @@ from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.learned_prompt import learned_prompts
 from stillwired.instruments.names import matched
 from stillwired.instruments.prompt_readers import Prompt, read_prompt
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.mutants.readers import damaged_lens
 from stillwired.store.cache import Store

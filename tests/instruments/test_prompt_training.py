@@ -15,16 +15,13 @@ from stillwired.errors import EngineError, UsageError
 from stillwired.instruments import prompt_training
 from stillwired.instruments.learned_prompt import _lesson
 from stillwired.instruments.prompt_readers import Fronted, Prompt, plan_prompts
+from stillwired.instruments.prompt_recipes import RECIPES, SHORT, Recipe, recipe_of
 from stillwired.instruments.prompt_training import (
-    RECIPES,
-    SHORT,
     Course,
     Lesson,
-    Recipe,
     Underway,
     choose_loss,
     divergences,
-    recipe_of,
     train,
 )
 from stillwired.profiles import PROFILES

@@ -16,7 +16,14 @@ from stillwired.data.task_prompts import FORMATS
 from stillwired.data.tasks import Row, Task, split
 from stillwired.errors import UnsuitableTaskError, UsageError
 from stillwired.instruments import questions as module
-from stillwired.instruments.questions import Drawn, ask, ask_in_frame, digest_of, draw
+from stillwired.instruments.questions import (
+    Drawn,
+    ask,
+    ask_in_frame,
+    clusters_of,
+    digest_of,
+    draw,
+)
 
 WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ha") for b in ("n", "r", "s", "t", "l")]
 KNOWN = WORDS[:20]
@@ -49,15 +56,19 @@ def made(joined: tuple[str, ...] = (), prefix: bool = True, trimmed: bool = Fals
         steps.append(before)
     inner.post_processor = processors.Sequence(steps)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<bos>")
+    return Checkpoint.of_model(model_of(len(vocabulary)), tokenizer, name="bytes")
+
+
+def model_of(tokens) -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=tokens,
         hidden_size=8,
         intermediate_size=8,
         num_hidden_layers=1,
         num_attention_heads=2,
     )
-    return Checkpoint.of_model(LlamaForCausalLM(config), tokenizer, name="bytes")
+    return LlamaForCausalLM(config)
 
 
 def task_of(rows, name="made", kind="abstractive") -> Task:
@@ -159,10 +170,50 @@ def test_the_answer_is_what_the_tokenizer_writes_next(form):
 
 
 def test_queries_are_written_as_answers_would_be():
-    checkpoint = made()
+    checkpoint, known = made(), task_of([(word, f"x{word}") for word in WORDS])
     for form, lead in (("qa", " "), ("json", "")):
-        for question in asked(form=form)[1]:
+        for question in asked(known, form=form)[1]:
             assert text_of(checkpoint, question.query) == lead + question.row.input
+        # Here the space is a token of its own, which says nothing.
+        for question in asked(form=form)[1]:
+            assert text_of(checkpoint, question.query) == question.row.input
+
+
+NUMBERS = task_of([(f"x{word}", str(9 + 2 * k)) for k, word in enumerate(WORDS)], "numbers")
+"""To the tokenizer a number is its digits, and the space before it is a token."""
+
+
+@pytest.mark.parametrize("kind", ["clean", "zero-shot"])
+@pytest.mark.parametrize("form", WRITTEN)
+def test_a_space_of_its_own_before_the_answer_is_asked_with_the_prompt(form, kind):
+    drawn, questions = asked(NUMBERS, kind, form)
+    assert len(questions) == len(drawn)
+    for one, question in zip(drawn, questions, strict=True):
+        shots = one.shots if kind == "clean" else ()
+        lead = "" if form == "json" else " "
+        written = WRITTEN[form](shots, one.query.input) + lead
+        assert text_of(made(), question.tokens[1:]) == written
+        assert text_of(made(), [question.answer]) == one.query.output[0]
+        assert question.pieces == len(one.query.output)
+        assert not question.copies
+        shown = [text_of(made(), [question.tokens[k]]) for k in question.answers]
+        assert "".join(shown) == "".join(row.output for row in shots)
+
+
+def test_a_space_of_its_own_is_asked_with_natural_text_too():
+    for one, question in zip(
+        drawn_of(NUMBERS), ask_in_frame(made(), drawn_of(NUMBERS), FRAME), strict=True
+    ):
+        written = f'When they say "{one.query.input}" here, they mean '
+        assert text_of(made(), question.tokens[1:]) == written
+        assert text_of(made(), [question.answer]) == one.query.output[0]
+
+
+def test_an_answer_of_blanks_alone_is_left_out():
+    rows = [Row("x", " "), Row("xx", "ban")]
+    drawn = [Drawn(row.input, row, ()) for row in rows]
+    (question,) = ask(made(), PLAIN, drawn, "zero-shot", FORMATS["qa"], rng_of())
+    assert question.row == rows[1]
 
 
 def test_rows_whose_answer_joins_the_prompt_are_left_out():
@@ -319,6 +370,35 @@ def test_a_word_pair_is_one_cluster_whichever_way_round():
     assert all(len(pairs) == 2 and len(set(pairs)) == 1 for pairs in clusters.values())
 
 
+def test_rows_that_share_an_answer_are_one_cluster():
+    rows = [(f"x{k}", WORDS[k % 12]) for k in range(40)]
+    task = task_of([*rows, (WORDS[1], WORDS[29]), (WORDS[29], WORDS[1])])
+    clusters = {}
+    for row, cluster in clusters_of(task).items():
+        clusters.setdefault(cluster, set()).add(row)
+    # A row and its reverse bring the rows of both answers together.
+    joined = {row for row in task.rows if row.output in (WORDS[1], WORDS[29])}
+    apart = [{row for row in task.rows if row.output == word} for word in WORDS[:12]]
+    expected = [joined, *(rows for rows in apart if not rows & joined)]
+    assert len(expected) == 12
+    assert sorted(map(sorted_rows, clusters.values())) == sorted(map(sorted_rows, expected))
+    for part in ("fit", "judge"):
+        for question in asked(task, "zero-shot", part=part)[1]:
+            assert question.row in clusters[question.cluster]
+
+
+def sorted_rows(rows):
+    return sorted((row.input, row.output) for row in rows)
+
+
+@pytest.mark.parametrize("answers", [1, 2, 9, 30])
+def test_rows_of_few_answers_and_of_different_ones_are_apart(answers):
+    """Two answers are all that there are of their kind; rows are the sample."""
+    task = task_of([(f"x{word}", WORDS[k % answers]) for k, word in enumerate(WORDS)])
+    assert len(set(clusters_of(task).values())) == len(task.rows)
+    assert len({question.cluster for question in asked(task)[1]}) == len(drawn_of(task))
+
+
 # Shuffled labels
 
 
@@ -373,10 +453,28 @@ def test_shots_that_share_too_few_answers_are_left_out():
 
 def test_labels_of_few_answers_cannot_be_shuffled():
     few = task_of([(f"x{k}", WORDS[k % 9]) for k in range(40)], "few")
-    with pytest.raises(UnsuitableTaskError, match="few cannot be shuffled: it has 9 distinct"):
+    with pytest.raises(UnsuitableTaskError, match=r"few cannot be shuffled.* with 9 distinct tok"):
         asked(few, "shuffled")
     for kind in ("clean", "zero-shot"):
         assert len(asked(few, kind)[1]) == len(drawn_of(few))
+
+
+def test_labels_are_counted_by_the_tokens_that_they_begin_with():
+    """A table may have many answers and the tokenizer few beginnings of them."""
+    assert NUMBERS.answers == 30
+    with pytest.raises(UnsuitableTaskError, match="begin with 7 distinct tokens, and at least 10"):
+        asked(NUMBERS, "shuffled")
+    every = task_of([(f"x{word}", str(3 + 5 * k)) for k, word in enumerate(WORDS)])
+    assert {row.output[0] for row in every.rows} == set("123456789")
+    with pytest.raises(UnsuitableTaskError, match="begin with 9 distinct tokens"):
+        asked(every, "shuffled")
+    rows = [*((row.input, row.output) for row in every.rows), ("xnil", "0")]
+    assert asked(task_of(rows), "shuffled")[1]
+    # Behind a colon all these words become one with it; behind an arrow none does.
+    checkpoint = made(joined=tuple("Ġ" + piece for piece in (*"cdfgh", *KNOWN[5:])))
+    with pytest.raises(UnsuitableTaskError, match="begin with 5 distinct tokens"):
+        asked(kind="shuffled", checkpoint=checkpoint)
+    assert asked(kind="shuffled", form="arrow", checkpoint=checkpoint)[1]
 
 
 def test_there_are_no_other_kinds():
@@ -402,6 +500,11 @@ def test_there_are_no_other_kinds():
         (("bar", "ban"), "json", True),
         (("car", "ban"), "json", False),
         (("Ban", "ban"), "json", False),
+        # The digit is what is asked for, behind a space of its own.
+        (("7up", "71"), "qa", True),
+        (("up 7", "71"), "qa", False),
+        (("ban", "71"), "qa", False),
+        (("7up", "71"), "json", True),
     ],
 )
 def test_copies_are_what_begins_with_the_answers_token(row, form, copies):
@@ -411,12 +514,48 @@ def test_copies_are_what_begins_with_the_answers_token(row, form, copies):
         assert question.copies is copies
 
 
+@cache
+def made_of_pieces() -> Checkpoint:
+    """A tokenizer that puts a space before every text and takes it into the first letter."""
+    letters = [*LETTERS, *"aejmpqwxy", *'QAIO:{}[]<>/",.', "\n", "→", "▁"]
+    merges = [("▁", letter) for letter in LETTERS]
+    vocabulary = {"<unk>": 0}
+    for piece in [*letters, *(a + b for a, b in merges)]:
+        vocabulary.setdefault(piece, len(vocabulary))
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    inner.decoder = decoders.Metaspace(prepend_scheme="first")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
+    return Checkpoint.of_model(model_of(len(vocabulary)), tokenizer, name="pieces")
+
+
+@pytest.mark.parametrize("form", ["qa", "arrow", "json", "tags", "brackets"])
+def test_a_copy_is_told_where_the_query_would_be_written(form):
+    """Alone, a word begins with a space that it does not have behind a quotation mark."""
+    checkpoint = made_of_pieces()
+    alone, behind = checkpoint.encode(["ban", '"ban'])
+    assert alone[0] not in behind
+    rows = {("banes", "ban"): True, ("ran", "ban"): False, ("bin", "ban"): True}
+    for row, copies in rows.items():
+        drawn = [Drawn("one", Row(*row), (Row("xo", "cel"),))]
+        for kind in ("clean", "zero-shot"):
+            (question,) = ask(checkpoint, PLAIN, drawn, kind, FORMATS[form], rng_of())
+            assert question.copies is copies
+            assert text_of(checkpoint, question.query).strip() == row[0]
+    for row, copies in rows.items():
+        drawn = [Drawn("one", Row(*row), ())]
+        (question,) = ask_in_frame(checkpoint, drawn, FRAME)
+        assert question.copies is copies
+
+
 @pytest.mark.parametrize("kind", ["clean", "shuffled", "zero-shot"])
 @pytest.mark.parametrize("at_once", [1, 4, 100])
 def test_no_more_is_written_than_it_takes(monkeypatch, kind, at_once):
     """Every other query begins like its answer, and the first questions are those of all."""
     write = module._written
     monkeypatch.setattr(module, "WRITTEN", at_once)
+    # Whether labels can be shuffled is seen from all answers, whatever is asked.
+    monkeypatch.setattr(module, "_beginnings", lambda *_: len(WORDS))
     mixed = task_of([(f"{word} x" if k % 2 else f"x{k}", word) for k, word in enumerate(WORDS)])
     drawn, every = asked(mixed, kind)
     apart = [question for question in every if not question.copies]

@@ -37,7 +37,7 @@ TWO = {name: FIVE[name] for name in ("alpha", "gamma")}
 def any_task():
     """A random model does nothing well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(function_vectors, "ABLE", 0.0)
+        patch.setattr(function_vectors, "ABLE", -1.0)
         yield
 
 

@@ -18,7 +18,7 @@ from stillwired.errors import CorpusError
 from stillwired.instruments.fed_linear import FedLinear
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.logit_lens import LogitLens
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.redrawing import Redrawing
 from stillwired.instruments.redrawn_text import without_judged
 from stillwired.instruments.survey import BATCH_TOKENS, SurveyPlan, take_survey

@@ -202,22 +202,47 @@ def test_questions_are_written_as_asked_or_in_the_first_format(readings):
     assert readings.questions("alpha", "judge", "clean") == first
 
 
-def test_what_a_copied_query_would_answer_is_left_out_where_nothing_shows_the_task(
-    readings, tmp_path
-):
+def copied(question):
+    return question.row.output == question.row.input.split()[0]
+
+
+def test_what_a_copied_query_would_answer_is_left_out(readings, tmp_path):
     parts = split(TASKS["half"], 0)
+    assert any(row.output == row.input.split()[0] for part in parts.values() for row in part)
     for part, kind in KINDS:
         questions = readings.questions("half", part, kind)
-        copied = [question.row.output == question.row.input.split()[0] for question in questions]
-        assert [question.copies for question in questions] == copied
-        assert any(copied) == (kind == "clean")
-    assert not any(question.copies for question in readings.in_text("half", "{x} means"))
+        assert questions
+        assert not any(copied(question) or question.copies for question in questions)
+    assert not any(copied(question) for question in readings.in_text("half", "{x} means"))
     # Left out before they are counted, not behind.
     left = [row for row in parts["judge"] if " " not in row.input]
     few = made_readings(tmp_path, sizes=replace(SIZES, judged=len(left) - 1, judged_text=3))
     assert 3 < len(left) < len(parts["judge"]) - 2
     assert len(few.questions("half", "judge", "zero-shot")) == len(left) - 1
     assert len(few.in_text("half", "{x} means")) == 3
+    # Shots may be what they are.
+    assert any(
+        len(q.tokens) > len(r.tokens)
+        for q in readings.questions("half", "judge", "clean")
+        for r in readings.questions("alpha", "judge", "clean")
+    )
+
+
+@pytest.mark.parametrize("others", [4, 5])
+def test_clean_questions_about_a_task_of_copying_are_asked_as_a_whole(tmp_path, others):
+    """A handful of other rows does not stand for it."""
+    rows = list(TASKS["echo"].rows)
+    fit = [row for k, row in enumerate(rows) if k < 20]
+    fit[:others] = [Row(row.input, f"w{k}") for k, row in enumerate(fit[:others])]
+    task = made_task("mostly", [(row.input, row.output) for row in fit + rows[20:]])
+    parts = {"fit": fit, "choose": rows[20:30], "judge": rows[30:]}
+    readings = made_readings(tmp_path, sizes=replace(SIZES, clean=20)).about(
+        {"mostly": task}, {"mostly": parts}
+    )
+    asked = readings.questions("mostly", "fit", "clean")
+    assert len(asked) == (20 if others < 5 else 5)
+    assert [question.copies for question in asked] == [copied(question) for question in asked]
+    assert sum(not question.copies for question in asked) == others
 
 
 def test_a_task_whose_answers_all_begin_like_their_queries_cannot_be_asked(readings):
@@ -236,6 +261,27 @@ def test_a_task_of_few_answers_cannot_be_asked_with_shuffled_labels(readings):
         with pytest.raises(UnsuitableTaskError, match="few cannot be shuffled"):
             readings.questions("few", part, "shuffled")
         assert readings.questions("few", part, "zero-shot")
+
+
+def test_the_commonest_answer_is_that_of_the_fit_rows(readings):
+    rows = [
+        *((f"w{40 + k}", f"w{k % 3}") for k in range(9)),
+        *((f"w{50 + k}", "w5") for k in range(4)),
+        # Copies are not judged, and do not count.
+        *((f"w9 w{60 + k}", "w9") for k in range(7)),
+    ]
+    fit, judged = [Row(*row) for row in rows], [Row(f"w{70 + k}", "w7") for k in range(9)]
+    task = made_task("common", [(row.input, row.output) for row in fit + judged])
+    about = readings.about(
+        {"common": task}, {"common": {"fit": fit, "choose": judged[:4], "judge": judged}}
+    )
+    tokenizer = readings.checkpoint.tokenizer
+    for given in ({}, {"form": "arrow"}, {"frame": "{x} means"}):
+        assert tokenizer.convert_ids_to_tokens(about.commonest("common", **given)) == "w5"
+    # Neither another draw of shots nor of what is fitted changes the table.
+    assert about.again(1).commonest("common") == about.commonest("common")
+    with pytest.raises(UnsuitableTaskError, match="Nothing is left to ask about echo"):
+        readings.commonest("echo")
 
 
 def test_natural_text_is_the_frame_behind_what_comes_before(readings):

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from functools import cache
 
 import numpy as np
 import pytest
 
 from stillwired.data.task_prompts import frames
-from stillwired.errors import UnsuitableTaskError, UsageError
+from stillwired.data.task_sizes import DEPTHS
+from stillwired.data.tasks import split
+from stillwired.errors import UnsuitableTaskError
 from stillwired.instruments import function_vectors, vector_outcomes
-from stillwired.instruments.depths import Band
+from stillwired.instruments.depths import resolve_depth
 from stillwired.instruments.function_vectors import VECTORS, TaskVectors
 from stillwired.instruments.head_effects import ranked, replacing
 from stillwired.instruments.interventions import Answers, Insert, answers
 from stillwired.instruments.vector_outcomes import (
     ALL_TASKS,
+    COMMONEST,
     DRAWS,
     EARLY,
     LATE,
     LONG_BEFORE,
     VectorOutcomes,
+    reaches,
 )
 from stillwired.outcomes import paired
 from tests.instruments.conftest import BLOCKS
@@ -63,7 +68,7 @@ def answering(cone, questions, interventions, progress=None):
 def any_task():
     """A random model does nothing well, and hardly anything that is judged is answered rightly."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(function_vectors, "ABLE", 0.0)
+        patch.setattr(function_vectors, "ABLE", -1.0)
         patch.setattr(vector_outcomes, "answers", answering)
         yield
 
@@ -193,6 +198,53 @@ def test_rescues_are_hits_on_shuffled_labels(vectors, on):
         assert outcome.factors == {"task": "alpha", "vector": label}
 
 
+@pytest.mark.parametrize(("name", "right"), [("alpha", False), ("few", True)])
+def test_the_commonest_answer_is_a_vector_that_says_nothing_else(vectors, name, right):
+    on, readings = VectorOutcomes(vectors, name), vectors.readings
+    found = {
+        "zero-shot": (on.zero_shot(COMMONEST), zero_shot(vectors, name)),
+        "arrow": (on.transferred("arrow", COMMONEST), zero_shot(vectors, name, "arrow")),
+        "text": (on.in_text(COMMONEST), readings.in_text(name, frames(FIVE[name])[0])),
+    }
+    if name != "few":
+        found["shuffled"] = on.rescue(COMMONEST), shuffled(vectors, name)
+    fit = Counter(row.output for row in split(FIVE[name], 0)["fit"])
+    common = fit.most_common(1)[0][0]
+    assert fit[common] > 1
+    for outcome, questions in found.values():
+        assert outcome.scores.tolist() == [q.row.output == common for q in questions]
+        assert about(outcome, questions)
+        assert outcome.factors["vector"] == COMMONEST
+        assert outcome.name.endswith(", commonest answer")
+    assert found["zero-shot"][0].scores.any() == right
+
+
+def test_the_commonest_answer_is_that_of_each_way_of_writing(tmp_path, monkeypatch):
+    apart = vectors_in(tmp_path)
+    tokens = {
+        "qa": 3,
+        "arrow": 4,
+        **{frame: 5 + k for k, frame in enumerate(frames(FIVE["gamma"]))},
+    }
+
+    def commonest(name, form="", frame=""):
+        return 2 + tokens[frame or form or "qa"]
+
+    monkeypatch.setattr(apart.readings, "commonest", commonest)
+    on = VectorOutcomes(apart, "gamma")
+    said = {"qa": on.zero_shot(COMMONEST), "arrow": on.transferred("arrow", COMMONEST)}
+    for form, outcome in said.items():
+        expected = [q.row.output == f"w{tokens[form]}" for q in zero_shot(apart, "gamma", form)]
+        assert outcome.scores.tolist() == expected
+    shown = frames(FIVE["gamma"])
+    hits = [
+        [q.row.output == f"w{tokens[frame]}" for q in apart.readings.in_text("gamma", frame)]
+        for frame in shown
+    ]
+    assert np.sum(hits) > 0
+    np.testing.assert_allclose(on.in_text(COMMONEST).scores, np.mean(hits, axis=0))
+
+
 def test_what_was_not_tried_is_named(on):
     with pytest.raises(UnsuitableTaskError, match=r"'best' could not be tried. Tried were: nothi"):
         on.lift("best")
@@ -271,7 +323,7 @@ def with_curve(vectors, peaks, monkeypatch):
 
 @pytest.mark.parametrize(
     ("peaks", "early", "late"),
-    [((4, 7, 5), 4, 7), ((2, 3, 6), 3, 6), ((6, 7, 3, 2, 0), 2, 7), ((), 2, 6)],
+    [((4, 7, 5), 4, 7), ((2, 3, 6), 3, 6), ((6, 7, 3, 2, 0), 2, 7), ((), 1, 6)],
 )
 def test_bands_are_read_where_the_choose_split_prefers(
     vectors, on, monkeypatch, peaks, early, late
@@ -283,18 +335,20 @@ def test_bands_are_read_where_the_choose_split_prefers(
         assert found.factors["depth"] == vectors.readings.depths[block].label
 
 
-def test_bands_hold_the_depths_that_they_say(vectors):
-    inside = {
-        band.name: [d.block for d in vectors.readings.depths if band.holds(d)]
-        for band in (EARLY, LATE)
-    }
-    assert inside == {"early to middle": [2, 3, 4], "late": [6, 7]}
+@pytest.mark.parametrize("blocks", [12, 18, 22, 24, 28, 30, 32, 44, 48, 64, 80])
+def test_bands_hold_the_declared_depths_whatever_the_number_of_blocks(blocks):
+    for band, low, high in ((EARLY, 0.2, 0.6), (LATE, 0.8, 1.0)):
+        for asked in DEPTHS:
+            depth = resolve_depth(asked, blocks)
+            assert reaches(band, depth, blocks) is (low <= asked <= high)
 
 
-def test_a_band_without_a_block_is_refused(on, monkeypatch):
-    monkeypatch.setattr(vector_outcomes, "LATE", Band("late", 0.9, 0.95))
-    with pytest.raises(UsageError, match="no block in the late band"):
-        on.late()
+def test_where_no_head_is_left_nothing_stands_for_random_ones(tmp_path, monkeypatch):
+    alone = VectorOutcomes(vectors_in(tmp_path), "alpha")
+    monkeypatch.setattr(alone.vectors, "random_heads", lambda name, draw, heads: ())
+    with pytest.raises(UnsuitableTaskError, match="'random' could not be tried"):
+        alone.lift("random")
+    assert len(alone.lift("top").scores) == SIZES.judged_shuffled
 
 
 # Other formats
@@ -469,6 +523,7 @@ READS = {
     "rescue": lambda on: on.rescue("another task's"),
     "zero-shot": lambda on: on.zero_shot("own"),
     "doubled": lambda on: on.zero_shot("doubled"),
+    "commonest": lambda on: on.zero_shot(COMMONEST),
     "depth": lambda on: on.at_depth(0.5),
     "early": lambda on: on.early_to_middle(),
     "transferred": lambda on: on.transferred("arrow", "own"),

@@ -132,7 +132,11 @@ def test_an_expectation_without_meaning_is_refused(build, message):
         ({"expects": REPORTED, "margin": -1}, "margin is -1"),
         ({"expects": REPORTED, "mutant": " "}, "mutant is empty"),
         ({"null": " "}, "null is empty"),
-        ({"expects": (Level("a", within=0.1),)}, "no sensitivity"),
+        ({"expects": (Level("a", within=0.1),)}, "a is expected to be no difference.*two dead"),
+        (
+            {"expects": (Level("a", within=0.1), Level("linear", at_least=0.1))},
+            "two dead arms differ in nothing. Expect a least effect of one of them",
+        ),
         (
             {"expects": (Level("a", at_most=0.1),), "rivals": (), "sensitivity": 0.1},
             "without an expectation that could miss a difference",
@@ -155,6 +159,24 @@ def test_the_primary_cell_is_found_by_its_parameters(claim):
     assert not declared.is_primary({"ahead": 2})
     assert not declared.is_primary({"depth": "last"})
     assert claim().is_primary({})
+
+
+def test_the_first_cell_is_primary_where_a_run_has_no_declared_one(claim):
+    declared = claim(primary={"task": "present-past", "form": "arrow"})
+    own = [{"form": form, "task": task} for task in ("mine", "yours") for form in ("qa", "arrow")]
+
+    def primary(cells):
+        return [cell for cell in cells if declared.is_primary(cell, cells)]
+
+    assert primary(own) == [{"form": "arrow", "task": "mine"}]
+    assert primary(own[::-1]) == [{"form": "arrow", "task": "yours"}]
+    built_in = {"form": "arrow", "task": "present-past"}
+    assert primary([*own, built_in]) == [built_in]
+    # What is declared is kept as far as it goes: its task, here in another format.
+    rest = [*own, {"form": "json", "task": "present-past"}]
+    assert primary(rest) == [rest[-1]]
+    assert primary([{"task": "mine"}]) == []
+    assert not any(declared.is_primary(cell) for cell in own)
 
 
 def test_a_claim_that_is_only_reported_needs_nothing_that_decides(claim):

@@ -40,8 +40,11 @@ def cell(claim, outcome, noisy):
         first = next(iter(arms))
         if isinstance(arms[first], Outcome):
             arms[first] = replace(arms[first], scores=arms[first].scores + own)
-        evidence = Evidence(arms, **more)
         declared = declared or claim(primary={})
+        planted = {}
+        if declared.plants:
+            planted = {first: replace(arms[first], scores=arms[first].scores + 9.0)}
+        evidence = Evidence(arms, planted=planted, **more)
         return Judged(declared, judge_cell(declared, evidence, {}), evidence)
 
     return build
@@ -102,6 +105,20 @@ def test_where_low_values_are_wanted_the_sign_turns(
     assert (change.word, change.decided.allowed) == (word, allowed)
     assert change.decided.estimate == pytest.approx(after - 0.1)
     assert (change.p_lost <= 0.05) == (word is L)
+
+
+@pytest.mark.parametrize(("before", "after", "word"), [(0.02, 0.38, L), (-0.4, -0.28, K)])
+def test_where_little_is_tolerated_half_of_that_may_come_in(
+    cell, claim, outcome, noisy, before, after, word
+):
+    """Wherever it was before: a wide margin, meant for other parts, excuses nothing here."""
+    declared = level(claim, {"at_most": 0.3}, margin=0.5)
+    old, new = (
+        cell(declared=declared, arms=one_arm(mean, seed, outcome, noisy))
+        for mean, seed in ((before, 3), (after, 4))
+    )
+    change = compare_cell(old, new)
+    assert (change.word, change.decided.allowed) == (word, "+0.15")
 
 
 def test_where_low_values_are_wanted_half_of_what_is_surely_below_zero_counts(
@@ -415,9 +432,34 @@ def test_refits_make_a_change_less_sure(cell):
     known = compare_cell(old, new, refit_sd={name: 0.004})
     assert known.word is U
     assert known.decided.estimate == compare_cell(old, new).decided.estimate
-    assert compare_cell(old, new, refit_sd={"another part": 0.5}).word is K
     # One model in one regime is not fitted again.
-    assert compare_cell(old, new, Pairing(same_model=True), {name: 0.5}).word is K
+    for sd in ({name: 0.5}, {}):
+        assert compare_cell(old, new, Pairing(same_model=True), sd).word is K
+
+
+@pytest.mark.parametrize(("after", "without"), [(0.19, K), (0.3, G), (0.1, L)])
+def test_what_is_fitted_and_was_never_measured_stays_undecided(after, without, cell):
+    """Its interval lacks the refits: neither that it was kept nor that it was lost is shown."""
+    old, new = cell(0.2), cell(after, seed=4)
+    plain = compare_cell(old, new)
+    for sd in ({}, {"another part": 0.5}):
+        change = compare_cell(old, new, refit_sd=sd)
+        assert (plain.word, change.word, change.p_lost) == (without, U, 1.0)
+        assert change.reason == "how much it differs from fit to fit was never measured"
+        assert change.decided.estimate == plain.decided.estimate
+        assert change.decided.low == plain.decided.low
+
+
+def test_a_change_says_whose_refits_it_was_given(cell):
+    old, new, name = cell(0.2), cell(0.19, seed=4), "linear − bigram"
+    where = {name: "task=present-past", "another part": "task=antonym"}
+    for sd, word in ((0.0001, K), (0.1, U)):
+        change = compare_cell(old, new, refit_sd={name: sd}, borrowed=where)
+        assert change.word is word
+        assert change.reason.endswith("refits borrowed from task=present-past")
+        assert "borrowed" not in compare_cell(old, new, refit_sd={name: sd}).reason
+        same = Pairing(same_model=True)
+        assert "borrowed" not in compare_cell(old, new, same, {name: sd}, where).reason
 
 
 def test_what_would_settle_it_is_planned_from_no_change(cell):

@@ -65,7 +65,7 @@ def test_cells_that_are_not_judged_do_not_dilute_the_correction():
 def test_anything_broken_fails():
     answer = gate([cell("a", H), cell("b", B, primary=False, reason="null shows it")])
     assert not answer.passed
-    assert answer.lines == ("paper/b is BROKEN: null shows it",)
+    assert answer.lines[0] == "paper/b is BROKEN: null shows it"
 
 
 def test_inconclusive_fails_a_strict_run_only():
@@ -124,6 +124,19 @@ def test_a_run_without_judged_primary_cells_says_so():
     assert answer.passed
     assert "no primary cell" in answer.lines[0]
     assert gate([]).lines == ()
+
+
+def test_claims_without_a_primary_cell_are_named():
+    """They pass whatever they do, which nobody should take for a proof."""
+    dead = [replace(cell("d", F, p=1e-9, primary=False), params={"task": t}) for t in "xy"]
+    other = replace(cell("a", F, p=1e-9, primary=False), params={"task": "x"})
+    answer = gate([cell("a", H), other, *dead, cell("c", I, primary=False)], strict=True)
+    assert answer.passed
+    assert answer.lines == (
+        "judged without a primary cell, so that nothing but BROKEN counts: paper/d, paper/c",
+    )
+    reported = replace(cell("r", R, primary=False), reported=True)
+    assert gate([cell("a", H), other, reported]).lines == ()
 
 
 def test_a_cell_judged_twice_is_an_error():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stillwired.judge import Word
@@ -21,6 +23,11 @@ def change(name, word, then=H, now=H, p=None, primary=True, **more):
         part = PartChange(*figures)
     given = {"reason": "why", "decided": part, "parts": (part,) if part else ()}
     return Change(f"paper/{name}", {}, primary, then, now, word, **given | more)
+
+
+def beside(name, word, **more):
+    """A cell of a claim that has its primary one elsewhere."""
+    return replace(change(name, word, primary=False, **more), params={"task": "x"})
 
 
 def test_what_is_lost_fails_and_what_is_kept_passes():
@@ -68,18 +75,32 @@ def test_what_did_not_hold_cannot_be_lost(then):
 
 def test_secondary_cells_decide_nothing_but_what_is_missing_or_broken():
     secondary = [
-        change("a", LOST, primary=False, now=F),
-        change("b", UNDECIDED, primary=False, now=F),
-        change("c", LOST, primary=False, now=N, decided=None, parts=(), cause="ability"),
-        change("d", KEPT),
+        beside("a", LOST, now=F),
+        beside("a", UNDECIDED, now=F),
+        beside("a", LOST, now=N, decided=None, parts=(), cause="ability"),
+        change("a", KEPT),
     ]
-    assert upgrade_gate(secondary, strict=True) == upgrade_gate([change("d", KEPT)])
-    missing = change("e", LOST, primary=False, now=None, decided=None, parts=(), cause="missing")
+    assert upgrade_gate(secondary, strict=True) == upgrade_gate([change("a", KEPT)])
+    missing = beside("a", LOST, now=None, decided=None, parts=(), cause="missing")
     assert upgrade_gate([*secondary, missing]).lines == (
-        "paper/e is LOST: it held and was not judged",
+        'paper/a[task="x"] is LOST: it held and was not judged',
     )
     assert not upgrade_gate([*secondary, missing]).passed
     assert not upgrade_gate([*secondary, change("f", BROKEN, now=B, primary=False)]).passed
+
+
+def test_claims_that_held_without_a_primary_cell_are_named():
+    changes = [
+        change("a", KEPT),
+        beside("a", LOST),
+        beside("b", LOST),
+        beside("c", LOST, then=F),
+    ]
+    answer = upgrade_gate(changes, strict=True)
+    assert answer.passed
+    assert answer.lines == (
+        "judged without a primary cell, so that nothing but BROKEN counts: paper/b",
+    )
 
 
 def test_an_ability_that_is_gone_fails_whatever_p_the_others_have():
@@ -137,12 +158,23 @@ def test_undecided_is_listed_and_fails_a_strict_comparison(now):
     assert "which fails a strict comparison" in strict.lines[0]
 
 
-def test_what_held_and_is_not_compared_is_said():
-    answer = upgrade_gate(
-        [change("a", NOT_COMPARED, now=F, reason="version 1 then, 2 now")], strict=True
-    )
-    assert answer.passed
-    assert answer.lines[0] == "paper/a held and is not compared: version 1 then, 2 now"
+@pytest.mark.parametrize(
+    ("now", "passes", "strict", "says"),
+    [
+        (H, True, True, ""),
+        (I, True, False, "; it is INCONCLUSIVE now, which fails a strict comparison"),
+        (F, False, False, "; it FAILS now"),
+    ],
+)
+def test_what_held_and_is_not_compared_has_its_own_verdict_alone(now, passes, strict, says):
+    alone = [change("a", NOT_COMPARED, now=now, reason="version 1 then, 2 now")]
+    said = "paper/a held and is not compared: version 1 then, 2 now"
+    plain, demanding = upgrade_gate(alone), upgrade_gate(alone, strict=True)
+    assert (plain.passed, demanding.passed) == (passes, strict)
+    assert demanding.lines[0] == said + says
+    assert plain.lines[0] == said + (says if now is F else "")
+    secondary = [change("a", NOT_COMPARED, now=now, primary=False)]
+    assert upgrade_gate(secondary, strict=True).passed
 
 
 def test_nothing_to_say_of_nothing():

@@ -21,5 +21,5 @@ def vectors_of(tmp_path_factory):
         return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(function_vectors, "ABLE", 0.0)
+        patch.setattr(function_vectors, "ABLE", -1.0)
         yield make

@@ -16,7 +16,7 @@ from stillwired.errors import EngineError
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.learned_prompt import KIND, learned_prompts
 from stillwired.instruments.prompt_readers import Fronted, read_prompt
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.vector_outcomes import VectorOutcomes
 from stillwired.mutants.patches import (
     PATCHES,

@@ -19,7 +19,7 @@ from stillwired.instruments.prompt_readers import (
     nearest_tokens,
     read_prompt,
 )
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.mutants import readers as module
 from stillwired.mutants.readers import LENSES, PROMPTS, damaged_lens

@@ -13,7 +13,7 @@ from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.learned_prompt import learned_prompts
 from stillwired.instruments.logit_lens import LogitLens
 from stillwired.instruments.prompt_readers import read_prompt
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.survey import AHEAD, EMBEDDING
 from stillwired.instruments.text import TextReadings, other_document
 from stillwired.mutants.catalogue import mutant_named

@@ -12,6 +12,7 @@ from stillwired.engine.engine import Engine
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.linear_map import LinearMap
 from stillwired.instruments.logit_lens import LogitLens
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.mutants.rows import (
     ON_FIT_ROWS,
     TARGETS,
@@ -61,6 +62,23 @@ def test_targets_of_each_n_are_those_before(text):
     assert np.array_equal(rows.targets[:, 1:], sound.targets[:, :-1])
     # Neither an ability nor a check can give it away.
     assert LogitLens(mistargeted(text, EARLY)).agreement_at_last_block() == 1.0
+
+
+@pytest.mark.parametrize("first", ["sound", "broken"])
+def test_what_is_read_without_a_state_stays_with_its_own_rows(text, tmp_path, first):
+    """Such guesses are shared by damage of states alone; other rows must not be among them."""
+    recipe = Recipe(steps=2, batch=4, every=2, vectors=4)
+    own = readings_of(text.checkpoint, text.engine(), text.corpus, tmp_path)
+    sound = FutureLens(own, recipe, 40)
+    broken = judged_on_fit_rows(sound)
+    order = (sound, broken) if first == "sound" else (broken, sound)
+    read = {id(lens): lens.no_state(1, few=True) for lens in order}
+    for lens in order:
+        alone = readings_of(text.checkpoint, text.engine(), text.corpus, tmp_path / str(id(lens)))
+        again = FutureLens(alone, recipe, 40)
+        wanted = (again if lens is sound else judged_on_fit_rows(again)).no_state(1, few=True)
+        assert np.array_equal(read[id(lens)].scores, wanted.scores)
+        assert np.array_equal(read[id(lens)].examples, wanted.examples)
 
 
 def test_readers_are_judged_on_rows_that_they_were_fitted_to(text):

@@ -10,6 +10,7 @@ from stillwired.records.calibration import place
 from stillwired.records.record import RunFacts, merge, write_record
 from stillwired.records.run import RunFolder
 
+CODE = {"stillwired": "12" * 32, "claims/a_paper": "34" * 32}
 DOCUMENTS = 200
 PAPER = Paper("a-paper", "A Paper", "A. Author", "Venue 2026")
 FACTS = RunFacts(
@@ -56,6 +57,7 @@ def write_run(folder, run, shares, *, path=None, broken=(), draw=None):
     own = run.draw if run.kind not in ("", "refit") else "reference"
     path = path or place(folder, run)
     kept = RunFolder(path.with_suffix(".run"), "token")
+    kept.note("code", "code", CODE)
     kept.note("corpus", "corpus", {"name": "text", "digest": "cd"})
     for order, (name, share) in enumerate(shares.items()):
         made = claim(name)

@@ -11,6 +11,7 @@ from stillwired.records.run import RunFolder
 
 PAPER = Paper("some-paper", "Some Paper", "A. Author", "Venue 2026")
 REGIME = {"device": "cpu", "dtype": "float32", "attention": "eager"}
+CODE = {"stillwired": "12" * 32, "claims/some_paper": "34" * 32}
 ROWS, CLUSTERS = 800, 200
 
 
@@ -70,6 +71,8 @@ def record(
     incomplete=False,
     shard=None,
     redraw="",
+    code=CODE,
+    sizes=None,
 ):
     """Write a record of (claim, params, evidence) and return its path."""
     known = {"name": "m", "digest": "ab" * 32, "folder": "/cache/x", "layers": 4}
@@ -80,8 +83,11 @@ def record(
         regime=regime or REGIME,
         checkpoints={"m": {**known, **(checkpoint or {})}},
         redraw=redraw,
+        sizes=sizes or {},
     )
     folder = RunFolder(path.with_suffix(".run"), "token")
+    if code:
+        folder.note("code", "code", code)
     if corpus:
         folder.note("corpus", "corpus", {"name": "text", "digest": corpus})
     if tasks:

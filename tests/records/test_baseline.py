@@ -51,7 +51,17 @@ def test_a_baseline_says_what_was_accepted_of_what_by_whom_it_may_be_reviewed(ma
     assert data["baseline"] == 1
     assert (data["accepted"], data["note"]) == ("2026-11-26", "The first release.")
     assert data["record"] == made.data["digest"]
-    for key in ("checkpoint", "profile", "layers", "seed", "corpus", "tasks", "declarations"):
+    assert made.data["environment"]["code"]["stillwired"]
+    for key in (
+        "checkpoint",
+        "environment",
+        "profile",
+        "layers",
+        "seed",
+        "corpus",
+        "tasks",
+        "declarations",
+    ):
         assert data[key] == made.data[key]
     assert [(c["claim"], c["params"], c["verdict"]) for c in data["cells"]] == [
         ("some-paper/cannot", {}, "NOT APPLICABLE"),
@@ -141,7 +151,7 @@ def test_what_held_is_known_without_the_outcomes(baseline):
         return Verdict(f"some-paper/{name}", version, params, True, Word.FAILS)
 
     assert side.held(verdict("wins", ahead=1))
-    assert not side.held(verdict("wins", ahead=1, version=2))
+    assert side.held(verdict("wins", ahead=1, version=2))
     assert not side.held(verdict("wins", ahead=2))
     assert not side.held(verdict("elsewhere"))
     with pytest.raises(RecordError, match="outcomes are missing"):

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from stillwired.errors import RecordError, UsageError
-from stillwired.records.calibration import KINDS, Planned, find_done, place, plan, time_left
+from stillwired.records.calibration import (
+    KINDS,
+    Planned,
+    find_record,
+    keep_asked,
+    place,
+    plan,
+    stale,
+    time_left,
+)
 from stillwired.records.files import digest_of
 from stillwired.records.record import outcomes_path, read_record
-from tests.records.made_calibration import write_run
+from stillwired.records.run import environment
+from tests.records.made_calibration import CODE, claim, write_run
 
 MODEL = {"model": "m", "profile": "quick"}
 
@@ -74,8 +85,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-def done(folder, run, reference=None):
-    return find_done(folder, run, **MODEL, reference=reference)
+@pytest.fixture
+def outline():
+    """What the runs would judge now: the same as they did."""
+    return {
+        "environment": environment() | {"code": CODE},
+        "checkpoints": {"m": {"name": "m", "digest": "ab"}},
+        "corpus": None,
+        "tasks": None,
+        "declarations": {"a-paper/a": claim("a").to_json()},
+    }
+
+
+def there(folder, run):
+    return find_record(folder, run, **MODEL)
 
 
 def edited(path, change):
@@ -87,12 +110,14 @@ def edited(path, change):
     path.write_text(json.dumps(data))
 
 
-def test_intact_records_of_the_calibration_are_done(folder):
-    reference = done(folder, Planned())
+def test_intact_records_of_the_calibration_are_done(folder, outline):
+    reference = there(folder, Planned())
     assert reference.data["digest"] == read_record(place(folder, Planned())).data["digest"]
+    assert stale(reference, outline, None) == ""
     for run in (Planned("seed", 1), Planned("bf16", 1)):
-        assert done(folder, run, reference).path == place(folder, run)
-    assert done(folder, Planned("seed", 2), reference) is None
+        assert there(folder, run).path == place(folder, run)
+        assert stale(there(folder, run), outline, reference) == ""
+    assert there(folder, Planned("seed", 2)) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "table lost", "table cut", "table of another"])
@@ -107,47 +132,95 @@ def test_a_damaged_record_is_not_done(folder, damage):
         table.write_bytes(table.read_bytes()[:-40])
     else:
         table.write_bytes(outcomes_path(place(folder, Planned())).read_bytes())
-    assert done(folder, Planned("seed", 1), done(folder, Planned())) is None
+    assert there(folder, Planned("seed", 1)) is None
 
 
-@pytest.mark.parametrize("what", ["digest", "claim", "text", "library"])
-def test_a_record_that_would_come_out_otherwise_now_is_not_done(folder, what):
-    reference, path = done(folder, Planned()), place(folder, Planned("seed", 1))
-
-    def change(data):
-        if what == "digest":
-            data["checkpoint"]["digest"] = "cd"
-        elif what == "claim":
-            data["declarations"]["a-paper/a"]["margin"] = 0.2
-        elif what == "text":
-            data["corpus"] = {"name": "other", "digest": "ef"}
-        else:
-            data["environment"]["packages"]["torch"] = "1.0"
-
-    edited(path, change)
-    assert done(folder, Planned("seed", 1), reference) is None
-    assert done(folder, Planned("bf16", 1), reference) is not None
-    if what == "library":
-        edited(place(folder, Planned()), change)
-        assert done(folder, Planned()) is None
+def changed_library(outline):
+    outline["environment"]["packages"] = outline["environment"]["packages"] | {"torch": "1.0"}
 
 
-def test_a_record_of_something_else_is_never_replaced(folder, tmp_path):
-    reference = done(folder, Planned())
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda o: o["checkpoints"]["m"].update(digest="cd"), "the checkpoint"),
+        (lambda o: o["declarations"]["a-paper/a"].update(margin=0.2), "the declarations of claims"),
+        (lambda o: o["declarations"].clear(), "the declarations of claims"),
+        (lambda o: o.update(corpus="ef"), "the text"),
+        (lambda o: o["environment"].update(threads=99), r"threads \(\d+ then, 99 now\)"),
+        (changed_library, r"torch \(.* then, 1\.0 now\)"),
+        (
+            lambda o: o["environment"].update(code={**CODE, "claims/a_paper": "ef"}),
+            r"code of claims/a_paper \(34343434… then, ef… now\)",
+        ),
+    ],
+)
+def test_what_would_come_out_otherwise_now_does_not_count(change, says, folder, outline):
+    reference = there(folder, Planned())
+    change(outline)
+    for run in (Planned(), Planned("seed", 1)):
+        assert re.fullmatch(says, stale(there(folder, run), outline, reference))
+
+
+def test_nor_does_what_unknown_code_made(folder, outline):
+    path = place(folder, Planned())
+    edited(path, lambda data: data["environment"].pop("code"))
+    why = stale(there(folder, Planned()), outline, None)
+    assert why == "code (unknown then, 12121212… now)"
+
+
+def test_the_user_s_own_tasks_count(folder, outline):
+    edited(place(folder, Planned()), lambda data: data.update(tasks={"antonym": "1"}))
+    record = there(folder, Planned())
+    for tasks, why in ((None, ""), ({"antonym": "1"}, ""), ({"antonym": "2"}, "the tasks")):
+        assert stale(record, outline | {"tasks": tasks}, None) == why
+
+
+def test_other_claims_than_those_of_the_record_may_be_new(folder, outline):
+    outline["declarations"]["a-paper/b"] = claim("b").to_json()
+    assert stale(there(folder, Planned()), outline, None) == ""
+
+
+def test_a_redraw_is_of_the_reference_s_text(folder, outline):
+    reference, path = there(folder, Planned()), place(folder, Planned("seed", 1))
+    edited(path, lambda data: data.update(corpus=None))
+    assert stale(there(folder, Planned("seed", 1)), outline, reference) == ""
+    edited(path, lambda data: data.update(corpus={"name": "other", "digest": "ef"}))
+    why = stale(there(folder, Planned("seed", 1)), outline, reference)
+    assert why == "corpus, which the reference has otherwise"
+
+
+def test_a_record_of_something_else_is_never_replaced(folder):
     with pytest.raises(RecordError, match=r"its profile is quick, and not paper.*--out"):
-        find_done(folder, Planned(), model="m", profile="paper", reference=None)
+        find_record(folder, Planned(), model="m", profile="paper")
     with pytest.raises(RecordError, match=r"its checkpoint is m, and not n"):
-        find_done(folder, Planned(), model="n", profile="quick", reference=None)
+        find_record(folder, Planned(), model="n", profile="quick")
     for run, wrong in (
         (Planned("seed", 1), "redraw is none, and not seed-1"),
         (Planned("bf16", 1), r"redraw is none, and not seed-1\+reference-fits"),
     ):
         write_run(folder, Planned(), {"a": 0.5}, path=place(folder, run))
         with pytest.raises(RecordError, match=wrong):
-            done(folder, run, reference)
+            there(folder, run)
     write_run(folder, Planned("sdpa", 1), {"a": 0.5}, path=place(folder, Planned("bf16", 1)))
     with pytest.raises(RecordError, match="its dtype is float32, and not bfloat16"):
-        done(folder, Planned("bf16", 1), reference)
+        there(folder, Planned("bf16", 1))
+
+
+def test_records_of_other_arguments_are_kept(folder, tmp_path):
+    keep_asked(folder, ["claims/", "--claims-layers", "0.5"])
+    keep_asked(folder, ["claims/", "--claims-layers", "0.5"])
+    with pytest.raises(
+        RecordError,
+        match=r"of runs of pytest claims/ --claims-layers 0\.5, and not claims/\. .*--out",
+    ):
+        keep_asked(folder, ["claims/"])
+    # Where nothing has been done yet, anything may be asked for.
+    empty = tmp_path / "empty"
+    keep_asked(empty, ["claims/"])
+    keep_asked(empty, ["claims/a"])
+    write_run(empty, Planned(), {"a": 0.5})
+    with pytest.raises(RecordError, match="of runs of pytest claims/a, and not claims/"):
+        keep_asked(empty, ["claims/"])
 
 
 # How long it takes

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,8 +12,10 @@ from stillwired.judge.changes import ChangeWord
 from stillwired.records.baseline import Side, accept, read_side
 from stillwired.records.compare import check_settings, compare
 from stillwired.records.evidence import read_table
+from stillwired.records.files import digest_of
 from stillwired.records.record import outcomes_path, read_record
-from tests.records.made_records import REGIME, claim, evidence, outcome, record
+from stillwired.records.run import environment
+from tests.records.made_records import CODE, REGIME, claim, evidence, outcome, record
 
 K, G, L, U = ChangeWord.KEPT, ChangeWord.GAINED, ChangeWord.LOST, ChangeWord.UNDECIDED
 OTHER = {"digest": "cd" * 32, "name": "n"}
@@ -132,9 +136,9 @@ def test_another_version_is_said_and_not_compared(side):
     old = side((claim("a"), {}, evidence(0.3)), ("b", evidence(0.3)))
     new = side((claim("a", version=2), {}, evidence(0.0)), ("b", evidence(0.3)), checkpoint=OTHER)
     comparison = compare(old, new)
-    assert comparison.gate.passed
+    assert not comparison.gate.passed
     assert comparison.gate.lines == (
-        "some-paper/a held and is not compared: version 1 then, 2 now",
+        "some-paper/a held and is not compared: version 1 then, 2 now; it FAILS now",
     )
 
 
@@ -173,8 +177,26 @@ def test_records_of_something_else_are_refused(change, says, side):
 def test_layers_are_left_out_again(side):
     old = side(("a", evidence(0.3)))
     with pytest.raises(RecordError, match=r"not 0\.5.*no --claims-layers"):
-        check_settings(old, "quick", (0.5,), 0)
-    check_settings(old, "quick", (), 0)
+        check_settings(old, "quick", (0.5,), 0, {})
+    check_settings(old, "quick", (), 0, {})
+
+
+def test_a_profile_of_other_sizes_is_another_profile(side, tmp_path):
+    cell, sizes = ("a", evidence(0.3)), {"names": 100, "depths": [0.1, 0.5]}
+    old = side(cell, sizes=sizes)
+    accept(read_record(old.path), tmp_path / "base.json")
+    new = side(cell, sizes=sizes | {"names": 70, "depths": [0.5]}, checkpoint=OTHER)
+    for then in (old, read_side(tmp_path / "base.json")):
+        with pytest.raises(
+            RecordError,
+            match=r"the quick profile has other sizes by now, names 100 then and 70 now, "
+            r"depths \[0\.1, 0\.5\] then and \[0\.5\] now\. Measure both",
+        ):
+            compare(then, new)
+    # Of a size that only one of them knows nothing is known.
+    for known in (None, {"names": 100}, sizes | {"more": 5}):
+        assert words(compare(old, side(cell, sizes=known, checkpoint=OTHER))) == {"a": K}
+        assert words(compare(side(cell, sizes=known, checkpoint=OTHER), old)) == {"a": K}
 
 
 def test_a_run_that_read_no_text_or_asked_no_task_may_be_compared(side):
@@ -203,6 +225,72 @@ def test_one_checkpoint_in_one_regime_has_kept_everything_it_had(side):
     assert comparison.remarks == ("Both are one checkpoint, in one regime.",)
     (change,) = comparison.changes
     assert (change.word, change.decided.low, change.decided.high) == (K, 0.0, 0.0)
+
+
+OTHER_CODE = {**CODE, "stillwired": "ef" * 32}
+
+
+@pytest.mark.parametrize("baseline", [False, True])
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (OTHER_CODE, "code of stillwired (12121212… then, efefefef… now)"),
+        (
+            {**CODE, "claims/some_paper": "ef" * 32},
+            "code of claims/some_paper (34343434… then, efefefef… now)",
+        ),
+        (None, "code (12121212… then, unknown now)"),
+    ],
+)
+def test_other_code_is_said_and_is_not_the_checkpoint_s_doing(code, told, baseline, side, tmp_path):
+    known = {"some-paper/a": {"reader − floor": 0.02}}
+    cell = ("a", evidence(0.3))
+    old = side(cell, refits=known)
+    if baseline:
+        accept(read_record(old.path), tmp_path / "base.json")
+        old = read_side(tmp_path / "base.json")
+    again, other = side(cell, refits=known, code=code), side(cell, refits=known, checkpoint=OTHER)
+    comparison = compare(old, again)
+    assert comparison.remarks == (
+        f"Measured otherwise: {told}.",
+        "Both are one checkpoint, in one regime: what changed is not its doing.",
+    )
+    # Other code fits otherwise: two checkpoints are no further apart.
+    part, apart = comparison.changes[0].decided, compare(old, other).changes[0].decided
+    assert part.method != "identical"
+    assert (part.low, part.high) == (apart.low, apart.high)
+    assert compare(old, side(cell, checkpoint=OTHER, code=code)).remarks == (
+        f"Measured otherwise: {told}.",
+        "What changed may come from that, and not from the checkpoint.",
+    )
+
+
+def test_other_libraries_threads_and_processors_are_said(side, monkeypatch):
+    cell = ("a", evidence(0.3))
+    old = side(cell)
+    found = environment() | {"threads": 99, "cpu": "Another"}
+    found["packages"] = found["packages"] | {"torch": "1.0"}
+    monkeypatch.setattr("stillwired.records.record.environment", lambda: found)
+    (told, whose) = compare(old, side(cell)).remarks
+    for name, now in (("torch", "1.0"), ("threads", "99"), ("cpu", "Another")):
+        assert re.search(rf"{name} \([^()]+( \([^()]*\))? then, {now} now\)", told)
+    assert whose.endswith("what changed is not its doing.")
+
+
+def test_a_baseline_that_knows_nothing_of_what_made_it_is_read(side, tmp_path):
+    cell, path = ("a", evidence(0.3)), tmp_path / "base.json"
+    new = side(cell)
+    accept(read_record(new.path), path)
+    data = json.loads(path.read_text())
+    for key in ("environment", "digest"):
+        del data[key]
+    path.write_text(json.dumps(data | {"digest": digest_of(data)}))
+    comparison = compare(read_side(path), new)
+    assert words(comparison) == {"a": K}
+    assert comparison.remarks[0] == (
+        "Measured otherwise: code, libraries and machine (unknown then, known now)."
+    )
+    assert comparison.changes[0].decided.high > 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from stillwired.records.record import read_record
 from stillwired.records.run import RunFolder
 from stillwired.records.session import Judge, Run, cell_of
 from stillwired.settings import Settings
+from stillwired.shards import Shard
 
 CLAIM = Claim(
     id="some-paper/finding",
@@ -123,6 +125,21 @@ def test_what_is_known_of_refits_is_noted_for_the_record(ledger, tmp_path):
     ledger.begin(cells, pytest.fail, [tmp_path])
     key = "some-paper/finding[ahead=1]"
     assert ledger.run.folder.notes("refits") == {"refits": {key: {"arm": 0.02}}}
+
+
+def test_a_plan_is_of_claims_as_they_are_declared(ledger, tmp_path):
+    options = replace(ledger.run.options, shard=Shard(1, 2))
+
+    def plan(claim):
+        dealt = Ledger(Run(options, RunFolder(tmp_path / "r", "t"), print))
+        places = [tmp_path / "claims" / f"test_{name}.py" for name in "ab"]
+        cells = [cell_of(claim, {"ahead": k}, "test") for k in range(2)]
+        dealt.deal(list(zip(cells, places, strict=True)))
+        assert dealt.folders == {tmp_path / "claims"}
+        return dealt.shares[None]["plan"]
+
+    assert plan(CLAIM) == plan(CLAIM)
+    assert plan(replace(CLAIM, margin=0.2)) != plan(CLAIM)
 
 
 def test_a_record_that_cannot_be_written_fails(ledger):

@@ -179,7 +179,7 @@ def test_shards_of_other_runs_are_refused_with_what_differs(what, written):
         ({"notes": [("corpus", "corpus", {"name": "text", "digest": "dc"})]}, "the text"),
         ({"notes": [("tasks", "tasks", {"antonym": "fe"})]}, "the digests of the tasks"),
         ({"shard": shard(2, of=3)}, "the number of shards"),
-        ({"shard": shard(2, plan="q")}, "the digest of who judges what"),
+        ({"shard": shard(2, plan="q")}, "the digest of what is claimed and who judges it"),
     ],
 )
 def test_shards_of_other_data_or_claims_are_refused(other, what, written):
@@ -211,12 +211,45 @@ def test_shards_that_were_computed_otherwise_are_refused(name, value, written):
         merge_records([one, two])
 
 
+OLD, NEW = {"stillwired": "12" * 32, "claims": "34" * 32}, {"stillwired": "ef" * 32}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "says"),
+    [
+        (OLD, OLD | NEW, "code of stillwired is 12121212… in one and efefefef… in the other"),
+        (OLD, OLD | {"claims": "5"}, "code of claims is 34343434… in one and 5… in the other"),
+        (OLD, None, "code of stillwired is 12121212… in one and unknown in the other"),
+        (None, OLD, "code of stillwired is unknown in one and 12121212… in the other"),
+    ],
+)
+def test_shards_of_other_code_are_refused(then, now, says, written):
+    notes = [[("code", "code", code)] if code else [] for code in (then, now)]
+    one = written("one", [0], shard=shard(1), notes=notes[0])
+    two = written("two", [1], shard=shard(2), notes=notes[1])
+    with pytest.raises(RecordError, match=f"{says}. Run every shard from one state of the code"):
+        merge_records([one, two])
+
+
+def test_shards_of_one_code_keep_it_and_the_profile_s_sizes(written):
+    facts = replace(FACTS, sizes={"names": 100})
+    notes = [("code", "code", OLD)]
+    one = written("one", [0], facts, shard(1), notes)
+    two = written("two", [1], facts, shard(2), notes)
+    merged = merge_records([one, two]).record
+    assert (merged["environment"]["code"], merged["sizes"]) == (OLD, {"names": 100})
+    whole = read_record(written("whole", [0, 1], facts, notes=notes))
+    assert merged["digest"] == whole.data["digest"]
+
+
 def test_the_same_machine_under_another_kernel_and_folder_is_accepted(written):
     one, two = written("one", [0], shard=shard(1)), written("two", [1], shard=shard(2))
-    rewrite(two, lambda data: data["environment"].update(platform="Linux-other"))
+    rewrite(one, lambda data: data["environment"].update(cpu="One"))
+    rewrite(two, lambda data: data["environment"].update(platform="Linux-other", cpu="Another"))
     rewrite(two, lambda data: data["checkpoint"].update(spec="/elsewhere/m"))
     merged = merge_records([one, two]).record
     assert merged["environment"]["platform"].endswith("; Linux-other")
+    assert merged["environment"]["cpu"] == "One; Another"
     assert merged["checkpoint"]["spec"] == "m"
 
 

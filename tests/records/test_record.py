@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stillwired.errors import RecordError
 from stillwired.judge import Claim, Evidence, Level, Outcome, Paper, Verdict, Word
+from stillwired.profiles import QUICK
 from stillwired.records.record import (
     RunFacts,
     merge,
@@ -151,6 +152,19 @@ def test_a_redraw_is_told_where_there_is_one_and_digested(folder):
     assert "redraw" not in record
     assert redrawn["redraw"] == "seed-1"
     assert redrawn["digest"] != record["digest"]
+
+
+def test_the_code_that_the_run_began_with_and_its_sizes_are_kept_and_digested(folder):
+    add(folder, 0, claim(), {})
+    before, _ = merge(folder, "m", FACTS)
+    assert "code" not in before["environment"]
+    assert "sizes" not in before
+    folder.note("code", "code", {"stillwired": "12"})
+    sized, _ = merge(folder, "m", replace(FACTS, sizes=QUICK.sizes))
+    assert sized["environment"] == before["environment"] | {"code": {"stillwired": "12"}}
+    assert (sized["sizes"]["names"], sized["sizes"]["depths"]) == (100, list(QUICK.depths))
+    assert "name" not in sized["sizes"]
+    assert len({sized["digest"], before["digest"], merge(folder, "m", FACTS)[0]["digest"]}) == 3
 
 
 def test_only_the_cells_of_the_checkpoint_are_taken(folder):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import platform
 import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -180,5 +182,8 @@ def test_the_environment_does_not_depend_on_what_was_imported(monkeypatch):
     assert found["threads"] == 3
     assert found["packages"]["stillwired"]
     assert "torch" in found["packages"]
+    with Path("/proc/cpuinfo").open() as told:
+        models = {line.partition(":")[2].strip() for line in told if line[:10] == "model name"}
+    assert found["cpu"] in (models or {platform.processor()})
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert environment()["threads"] >= 1

@@ -135,6 +135,7 @@ def test_what_was_measured_on_and_how_to_do_it_again(shown, parsed):
         "c0" * 32,
         "a0" * 32,
         data["environment"]["platform"],
+        data["environment"]["cpu"],
         "--claims-model tiny --claims-profile quick --claims-seed 0",
         "stillwired judge",
     ):

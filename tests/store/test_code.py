@@ -99,3 +99,40 @@ def test_the_real_package_is_digested_without_importing_it() -> None:
     digest = code.code_digest("stillwired.checkpoints.gguf")
     assert digest != code.code_digest("stillwired.checkpoints.gguf_header")
     assert "stillwired.checkpoints.gguf" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("changed", "counts"),
+    [
+        ("engine/top.py", True),
+        ("data/aside.py", True),
+        ("data/table.toml", True),
+        ("store/cache.py", False),
+        ("errors.py", False),
+        ("report/page.py", False),
+        ("commands/judge.py", False),
+        ("cli.py", False),
+        ("data/notes.txt", False),
+    ],
+)
+def test_all_that_measures_and_judges_makes_a_record(
+    package: Path, changed: str, counts: bool
+) -> None:
+    before = code.package_digest()
+    (package / changed).parent.mkdir(exist_ok=True)
+    (package / changed).write_text("another = 1\n")
+    assert (code.package_digest() != before) is counts
+
+
+def test_line_ends_do_not_count(package: Path) -> None:
+    before = code.package_digest(), code.code_digest("stillwired.engine.top")
+    for file in package.rglob("*.py"):
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert (code.package_digest(), code.code_digest("stillwired.engine.top")) == before
+
+
+def test_tables_and_modules_of_one_name_are_two_files(package: Path) -> None:
+    (package / "data" / "aside.toml").write_text("ASIDE = 1\n")
+    before = code.package_digest()
+    (package / "data" / "aside.toml").write_text("ASIDE = 2\n")
+    assert code.package_digest() != before

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stillwired.commands.common import ERROR, FAILED, OK, Commands, page, say, show, with_cache
 from stillwired.profiles import PROFILES
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from stillwired.records.calibration import Planned
     from stillwired.records.record import Record
 
+Json = dict[str, Any]
+
 FOLDER = Path(".stillwired", "calibration")
 REDRAWS, REFITS, PROFILE = 20, 3, "mutants"
 
 _MORE = (
     "The claims are judged once as usual and then again where nothing that matters has changed: on "
     "other examples, in other batches, in another dtype or attention kernel, with other fits. Each "
-    "run is a pytest of its own; those whose record is there already are not run again, so that a "
-    "calibration that was broken off goes on. The exit code is 1 if a claim that holds comes out "
-    "as FAILS or BROKEN, or if comparisons surely call more than 1 % of them LOST. "
+    "run is a pytest of its own; those whose record is there already are not run again, unless "
+    "code, claims, weights or libraries have changed, so that a calibration that was broken off "
+    "goes on. The exit code is 1 if a claim that holds comes out as FAILS or BROKEN, or if "
+    "comparisons surely call more than 1 % of them LOST. "
     "docs/calibration.md says how to read the report."
 )
 # Whatever the ini file says: a redraw is no run of record.
@@ -109,19 +112,16 @@ class _Runs:
             RecordError: If the reference leaves no record, or a file is of another calibration.
         """
         from stillwired.errors import RecordError
-        from stillwired.records.calibration import time_left
+        from stillwired.records.calibration import keep_asked, time_left
         from stillwired.report.text import duration
 
         given = self._arguments
         say(f"{len(runs)} runs of {given.model}, profile {given.profile}; records in {self._out}")
-        reference, *others = runs
-        first = self._find(reference, None)
-        there = {one.name: self._find(one, first) for one in others}
-        records: dict[str, Record] = {}
-        # Without the reference that they were held against, what is there proves nothing.
-        if first is not None:
-            done = {name: record for name, record in there.items() if record is not None}
-            records = {reference.name: first, **done}
+        keep_asked(self._out, given.pytest)
+        outline = self._ask()
+        reference = runs[0]
+        records = self._done(runs, outline)
+        first = records.get(reference.name)
         todo = [one for one in runs if one.name not in records]
         if records:
             say(f"{len(records)} of them are done already")
@@ -132,8 +132,11 @@ class _Runs:
             about = "" if left is None else f", about {duration(left)} left"
             say(f"{number + 1} of {len(todo)}: {one.name}{about}")
             started = time.monotonic()
-            why = self._run(one)
-            found = self._find(one, first)
+            said = self._run(one)
+            found, changed = self._find(one, outline, first)
+            why = said
+            if changed:
+                why = f"{changed} changed after the calibration began; start it again"
             if found is None and not one.kind:
                 raise RecordError(f"The reference left no record that can be used: {why}.")
             if found is None:
@@ -145,33 +148,77 @@ class _Runs:
             took.setdefault(one.kind, []).append(time.monotonic() - started)
         return records, failed
 
-    def _find(self, run: Planned, reference: Record | None) -> Record | None:
-        from stillwired.records.calibration import find_done
+    def _done(self, runs: Sequence[Planned], outline: Json) -> dict[str, Record]:
+        """Return what is done already, by name; say what has to be done again, and why."""
+        reference, *others = runs
+        first, changed = self._find(reference, outline, None)
+        found = {one.name: self._find(one, outline, first) for one in others}
+        if first is None:
+            if changed:
+                say(f"everything is done again, since this has changed: {changed}")
+            # Without the reference that they were held against, what is there proves nothing.
+            return {}
+        for name, (_, why) in found.items():
+            if why:
+                say(f"{name} is done again, since this has changed: {why}")
+        done = {name: record for name, (record, _) in found.items() if record is not None}
+        return {reference.name: first, **done}
+
+    def _find(
+        self, run: Planned, outline: Json, reference: Record | None
+    ) -> tuple[Record | None, str]:
+        """Return a run's record if it counts; if there is one that does not, say what changed."""
+        from stillwired.records.calibration import find_record, stale
 
         given = self._arguments
-        return find_done(
-            self._out, run, model=given.model, profile=given.profile, reference=reference
-        )
+        record = find_record(self._out, run, model=given.model, profile=given.profile)
+        why = stale(record, outline, reference) if record is not None else ""
+        return (None if why else record), why
+
+    def _ask(self) -> Json:
+        """Let pytest say what it would judge now, in a process of its own.
+
+        Raises:
+            RecordError: If it does not.
+        """
+        from stillwired.errors import RecordError
+        from stillwired.records.calibration import OUTLINE
+        from stillwired.records.outline import read_outline
+
+        outline = self._out / OUTLINE
+        outline.unlink(missing_ok=True)
+        said = self._pytest("outline", ["--collect-only", "-q", "--claims-outline", str(outline)])
+        if not outline.exists():
+            raise RecordError(f"There is nothing that could be judged: {said}.")
+        return read_outline(outline)
 
     def _run(self, run: Planned) -> str:
         """Run one; return what its log says last, and where that lies.
 
         Verdicts decide nothing here: a run that ends with 1 has a record as any other.
         """
-        from stillwired.records.calibration import LOGS, place
+        from stillwired.records.calibration import place
 
-        given, log = self._arguments, self._out / LOGS / f"{run.name}.log"
         record = place(self._out, run)
         for left_behind in record.parent.glob(f"{record.stem}.run*"):
             shutil.rmtree(left_behind)
+        # One that does not count any more is not to be taken for what the run leaves.
+        record.unlink(missing_ok=True)
+        return self._pytest(run.name, ["--claims-record", str(record), *run.options()])
+
+    def _pytest(self, name: str, options: Sequence[str]) -> str:
+        """Run pytest with what all runs have in common and these options; return what it says."""
+        from stillwired.records.calibration import LOGS
+
+        given, log = self._arguments, self._out / LOGS / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pytest", *given.pytest, *_PLAIN]
         command += ["--claims-model", given.model, "--claims-profile", given.profile]
-        command += ["--claims-seed", "0", "--claims-record", str(record)]
+        command += ["--claims-seed", "0", *options]
         command += ["--claims-cache", str(given.cache)] if given.cache else []
         with log.open("w", encoding="utf-8") as file:
             code = subprocess.run(
-                [*command, *run.options()], stdout=file, stderr=subprocess.STDOUT, check=False
+                command, stdout=file, stderr=subprocess.STDOUT, check=False
             ).returncode
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = said[-1].strip() if said else "it said nothing"

@@ -48,6 +48,8 @@ class Task:
         source: Where the rows come from.
         cyclic: Whether going from input to output again and again leads back to every input.
         unit: What a row is about: a word pair, a place, a person, a list of words.
+        asks: What is asked, where several tasks ask the same of other inputs. Their vectors are
+            no others to each other.
     """
 
     name: str
@@ -57,6 +59,11 @@ class Task:
     source: str
     cyclic: bool
     unit: str = "word pair"
+    asks: str = ""
+
+    def asks_as(self, other: Task) -> bool:
+        """Whether another task asks the same."""
+        return self.name == other.name or (self.asks != "" and self.asks == other.asks)
 
     @property
     def answers(self) -> int:

@@ -32,14 +32,15 @@ from stillwired.instruments.head_effects import (
     written,
 )
 from stillwired.instruments.interventions import Answers, Head, Insert, Intervention, answers
-from stillwired.instruments.questions import Parts, scored
+from stillwired.instruments.questions import Parts, Question, scored
 from stillwired.instruments.task_readings import TaskReadings
 from stillwired.outcomes import Outcome
 
 Arrays = dict[str, NDArray[Any]]
 
 ABLE = 0.30
-"""Share of right answers from which the model can do a task in context."""
+"""Share of right answers, beyond that of the commonest answer, from which the model can do a task
+in context."""
 
 SHARES = (0.01, 0.02, 0.04, 0.08)
 """Numbers of heads that are tried, as shares of all heads. The paper's ten of GPT-J's 448 heads
@@ -49,6 +50,9 @@ DRAWS = 3
 """Draws of random heads, averaged question by question."""
 
 VECTORS = ("own", "another task's", "layer average", "random")
+
+COMMONEST = "commonest answer"
+"""Stands for a vector that does nothing but say the commonest answer of the fit split."""
 
 
 class TaskVectors:
@@ -71,19 +75,39 @@ class TaskVectors:
     # What the model can do
 
     def ability(self, name: str) -> Outcome:
-        """Whether clean questions are answered rightly, on rows that are not judged."""
-        questions = self.readings.questions(name, "fit", "clean")
+        """How much oftener clean questions are answered rightly than by the commonest answer.
+
+        They are about rows that are not judged. A question that repeating the query would answer
+        does not count, as it is never judged either.
+
+        Raises:
+            UnsuitableTaskError: If no question counts.
+        """
+        questions, gains, always = self._gains(name)
         if not questions:
             raise UnsuitableTaskError(
-                f"No question about {name} can be asked: the tokenizer of "
-                f"{self.readings.checkpoint.name} joins every answer to its prompt."
+                f"No question about {name} tells what the model can do: to the tokenizer of "
+                f"{self.readings.checkpoint.name} every answer begins like its query, or joins "
+                "the prompt."
             )
-        hits = self.means(name).hits.astype(float)
-        return scored(f"right in context, {name}", questions, hits, task=name)
+        label = f"right in context beyond the commonest answer, {name}"
+        return scored(label, questions, gains, task=name, commonest_answer=always)
 
     def can_do(self, name: str) -> bool:
-        """Whether the share of right answers is large enough for the task's heads to count."""
-        return bool(self.means(name).hits.mean() >= ABLE)
+        """Whether that gain is large enough for the task's heads to count."""
+        _, gains, _ = self._gains(name)
+        return bool(len(gains) and gains.mean() >= ABLE)
+
+    def _gains(self, name: str) -> tuple[list[Question], NDArray[np.float64], float]:
+        """Return the questions that count, what each gains, and how often the floor is right."""
+        asked = self.readings.questions(name, "fit", "clean")
+        counted = [k for k, question in enumerate(asked) if not question.copies]
+        if not counted:
+            return [], np.empty(0), 0.0
+        questions, said = [asked[k] for k in counted], self.readings.commonest(name)
+        always = np.array([float(question.answer == said) for question in questions])
+        hits = self.means(name).hits[counted].astype(float)
+        return questions, hits - always, float(always.mean())
 
     # Means and effects
 
@@ -263,7 +287,7 @@ class TaskVectors:
     def other(self, name: str) -> str:
         """Return the task whose vector stands against a task's own: the next one in the list.
 
-        Tasks that nothing can be asked about are passed over.
+        Tasks that ask the same, and those that nothing can be asked about, are passed over.
 
         Raises:
             UnsuitableTaskError: If there is no other task.
@@ -271,6 +295,8 @@ class TaskVectors:
         names = list(self.readings.tasks)
         start = names.index(name) + 1
         for other in (*names[start:], *names[: start - 1]):
+            if self.readings.task(other).asks_as(self.readings.task(name)):
+                continue
             with contextlib.suppress(UnsuitableTaskError):
                 if self.readings.questions(other, "fit", "clean"):
                     return other
@@ -284,7 +310,7 @@ class TaskVectors:
 
         Args:
             name: The task.
-            vector: One of :data:`VECTORS`: the task's own, that of the next task in the list,
+            vector: One of :data:`VECTORS`: the task's own, that of another task (see `other`),
                 the mean output of the block itself, or a random one of the own one's length.
             depth: Where.
 
@@ -348,6 +374,11 @@ class TaskVectors:
         self, what: str, tasks: tuple[str, ...], given: dict[str, Any], build: Any
     ) -> Arrays:
         return self.readings.cached(what, tasks, given, build, __name__)
+
+
+def called(vector: str) -> str:
+    """Name what stands for a vector, as part of an outcome's name."""
+    return vector if vector == COMMONEST else f"{vector} vector"
 
 
 def as_long_as(vector: Tensor, rng: np.random.Generator) -> Tensor:

@@ -25,7 +25,7 @@ from stillwired.instruments.names import Names
 from stillwired.instruments.ngrams import FollowerTable, count_followers
 from stillwired.instruments.own_context import keeps_its_word
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
-from stillwired.instruments.prompt_training import Recipe, recipe_of
+from stillwired.instruments.prompt_recipes import Recipe, recipe_of
 from stillwired.instruments.survey import AHEAD
 from stillwired.instruments.text import TextReadings, factors_of
 from stillwired.outcomes import Outcome
@@ -223,9 +223,11 @@ class FutureLens:
         """Hits of a prompt that was trained for a depth; see `PromptOutcomes.learned`."""
         return self.prompts.learned(ahead, depth, trained, states, **how)
 
-    def no_state(self, ahead: int, trained: int | tuple[int, ...] = 1, **scoring: Any) -> Outcome:
+    def no_state(
+        self, ahead: int, trained: int | tuple[int, ...] = 1, fed: str = "true", **scoring: Any
+    ) -> Outcome:
         """Hits of the prompt that no state can reach; see `PromptOutcomes.no_state`."""
-        return self.prompts.no_state(ahead, trained, **scoring)
+        return self.prompts.no_state(ahead, trained, fed, **scoring)
 
     def with_reader(self, reader: str, ahead: int, depth: Depth, states: str = "own") -> Outcome:
         """Hits of a reader by name on the first rows.

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,14 +29,8 @@ from torch import Tensor
 from stillwired.engine.cone import Cone
 from stillwired.errors import UsageError
 from stillwired.instruments.prompt_readers import Prompt
-from stillwired.instruments.prompt_training import (
-    Course,
-    Lesson,
-    Recipe,
-    Underway,
-    prompts_of,
-    train,
-)
+from stillwired.instruments.prompt_recipes import Recipe
+from stillwired.instruments.prompt_training import Course, Lesson, Underway, prompts_of, train
 from stillwired.instruments.survey import FURTHEST
 from stillwired.instruments.text import TextReadings
 
@@ -151,11 +146,16 @@ def learned_prompts(
 
 def _course(text: TextReadings, block: int, trained: tuple[int, ...], recipe: Recipe) -> Course:
     """Say what the prompt of a block learns from. Nothing here depends on other prompts."""
-    first = slice(math.ceil(recipe.share * len(text.rows("fit"))))
+    fit = _lesson(text, "fit", block, trained)
+    if recipe.share < 1:
+        # Rows that no step would take are no loss, so the share is one of those that it takes. They
+        # are drawn from everywhere: the first ones would be a handful of documents.
+        some = math.ceil(recipe.share * min(len(fit), recipe.states))
+        fit = fit.of(np.sort(text.rng("share of the fit rows").permutation(len(fit))[:some]))
     purpose = f"learned prompt, N={listed(trained)}, block {block}, restart {recipe.restart}"
     return Course(
         block,
-        _lesson(text, "fit", block, trained).of(first),
+        fit,
         _lesson(text, "choose", block, trained),
         text.fit_seed(purpose),
     )

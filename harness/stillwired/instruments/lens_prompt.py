@@ -22,13 +22,8 @@ from stillwired.errors import UsageError
 from stillwired.instruments.depths import resolve_depth
 from stillwired.instruments.learned_prompt import LearnedPrompt, learned_prompts
 from stillwired.instruments.lens_task import Task
-from stillwired.instruments.prompt_training import (
-    Lesson,
-    Recipe,
-    divergences,
-    prompts_of,
-    recipe_of,
-)
+from stillwired.instruments.prompt_recipes import Recipe, recipe_of
+from stillwired.instruments.prompt_training import Lesson, divergences, prompts_of
 from stillwired.instruments.survey import (
     FIRST_POSITION,
     FURTHEST,

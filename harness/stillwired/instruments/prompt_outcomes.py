@@ -27,7 +27,7 @@ from stillwired.instruments.prompt_readers import (
     last_block_identity,
     nearest_tokens,
 )
-from stillwired.instruments.prompt_training import SHORT, Recipe
+from stillwired.instruments.prompt_recipes import SHORT, Recipe
 from stillwired.instruments.text import TextReadings, factors_of
 from stillwired.outcomes import Factor, Outcome
 
@@ -234,7 +234,13 @@ class PromptOutcomes:
         )
         return self._outcome(reader, ahead, Scoring(**scoring))
 
-    def no_state(self, ahead: int, trained: int | tuple[int, ...] = 1, **scoring: Any) -> Outcome:
+    def no_state(
+        self,
+        ahead: int,
+        trained: int | tuple[int, ...] = 1,
+        fed: str = "true",
+        **scoring: Any,
+    ) -> Outcome:
         """Hits of the prompt that was trained where no state can reach the fed tokens.
 
         It hears the tokens that the learned prompts hear, is trained as they are, and sees no
@@ -243,6 +249,7 @@ class PromptOutcomes:
         Args:
             ahead: N, at least 1.
             trained: As in `learned`.
+            fed: As in `prompt_passes.Asked`.
             scoring: As in `Scoring`.
 
         Raises:
@@ -253,13 +260,18 @@ class PromptOutcomes:
             raise UsageError("Without a state there is nothing to read for N = 0. Ask for N ≥ 1.")
         last = self.text.checkpoint.prepared.layers - 1
         reader = self._learned(Depth("last block", last, 1.0), trained, self.recipe, False)
+        name = f"prompt of the last block, trained for {listed(trained)}"
+        factors: dict[str, Factor] = {"reader": "no state", "trained": listed(trained)}
+        factors["states"] = "none"
+        if fed != "true":
+            name, factors["fed"] = f"{name}, {fed} token fed", fed
         reader = replace(
             reader,
-            name=f"prompt of the last block, trained for {listed(trained)}",
-            asked=Asked(last, "none"),
-            factors={"reader": "no state", "trained": listed(trained), "states": "none"},
+            name=name,
+            asked=Asked(last, "none", fed=fed),
+            factors=factors,
             # It stands beside those of the chosen depth.
-            every=self._usual(trained, self.recipe) and self._undamaged("none"),
+            every=fed == "true" and self._usual(trained, self.recipe) and self._undamaged("none"),
         )
         return self._outcome(reader, ahead, Scoring(**scoring))
 
@@ -452,6 +464,8 @@ class PromptOutcomes:
     ) -> NDArray[np.float64]:
         """Weigh hits so that their mean is that of the surer half minus that of the other.
 
+        They are taken from their mean: how many hits there are at all then adds no noise.
+
         Args:
             hits: [rows].
             sureness: [rows]; rows that are equally sure are split in the order given.
@@ -463,7 +477,8 @@ class PromptOutcomes:
         weights = np.zeros(rows)
         order = np.argsort(sureness, kind="stable")
         weights[order[:half]], weights[order[rows - half :]] = -rows / half, rows / half
-        return hits * weights
+        centred: NDArray[np.float64] = hits - hits.mean()
+        return centred * weights
 
 
 def _several(trained: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -171,8 +171,15 @@ class PromptPasses:
 
     def kept_by(self, part: str, asked: Asked) -> TextReadings:
         """Return the readings among whose cached ones something belongs."""
-        # Where a damage keeps the fits, it concerns the judged states alone.
-        return self.text.fits if part == "choose" or asked.states == "none" else self.text
+        if part == "choose" or (asked.states == "none" and self._rows_are_sound):
+            return self.text.fits
+        return self.text
+
+    @cached_property
+    def _rows_are_sound(self) -> bool:
+        """Whether what is judged are the rows of the readings that instruments are fitted to."""
+        ours, sound = (vars(text.rows("judge")) for text in (self.text, self.text.fits))
+        return all(np.array_equal(column, sound[name]) for name, column in ours.items())
 
     def _states(
         self, split: str, asked: Asked, rows: NDArray[np.intp]

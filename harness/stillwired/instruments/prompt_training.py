@@ -36,75 +36,16 @@ from stillwired.clock import FITS, PASSES, spending
 from stillwired.engine.cone import Cone
 from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, logits
-from stillwired.errors import EngineError, UsageError
+from stillwired.errors import EngineError
 from stillwired.instruments.prompt_readers import Fronted, Prompt, plan_prompts
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.survey import Say
-from stillwired.profiles import Profile
 
 TOLD = 10
 """Steps between two lines about progress."""
 
 CHOOSE_ROWS = 64
 """Choose rows in a pass: their logits are what takes memory."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a prompt is trained. The defaults are the published ones.
-
-    Attributes:
-        vectors: Length of the prompt.
-        spread: Standard deviation of the normal distribution that they start from.
-        rate: Learning rate of AdamW, constant; its betas are the usual 0.9 and 0.999.
-        decay: Weight decay.
-        steps: Optimiser steps.
-        batch: States in a step. The fit rows are gone through in drawn order, again and again
-            if there are fewer than ``steps * batch``.
-        every: Steps from one look at the choose split to the next. The state of the training
-            is written at the same time.
-        share: Share of the fit rows that is learned from: the first ones, which are whole passages
-            in drawn order.
-        restart: Which draw of first vectors and of order: 0, 1, 2, … are independent trainings.
-    """
-
-    vectors: int = 10
-    spread: float = 0.02
-    rate: float = 5e-4
-    decay: float = 1e-5
-    steps: int = 1_250
-    batch: int = 8
-    every: int = 50
-    share: float = 1.0
-    restart: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.vectors, self.steps, self.batch, self.every) < 1:
-            raise UsageError(
-                f"{self} trains nothing. Vectors, steps, batch and every must be at least 1."
-            )
-        if not 0 < self.share <= 1:
-            raise UsageError(f"{self} learns from no rows. Give a share above 0 and up to 1.")
-
-
-SHORT = Recipe(rate=0.05, steps=150, batch=16, every=75)
-"""For small models on a CPU: a quarter of the states, in few and large steps.
-
-Chosen on the default model's choose split, for the middle block, among eight recipes: half the time
-of 300 steps at 0.02, and a loss of 2.15 against 2.12 nats (untrained: 2.94).
-"""
-
-RECIPES = {
-    "quick": SHORT,
-    "standard": Recipe(rate=0.02, steps=600, batch=16),
-    "paper": Recipe(),
-    "mutants": Recipe(rate=0.05, steps=60, batch=16, every=30),
-}
-"""By profile."""
-
-
-def recipe_of(profile: Profile) -> Recipe:
-    """Return how prompts are trained in a profile; one without a recipe of its own gets `SHORT`."""
-    return RECIPES.get(profile.name, SHORT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -434,9 +375,8 @@ def _same_every_time(device: torch.device) -> Iterator[None]:
 
 def _order(rows: int, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw the rows of every step [steps, batch]: whole rounds, each in an order of its own."""
-    needed = recipe.steps * recipe.batch
-    rounds = [rng.permutation(rows) for _ in range(math.ceil(needed / rows))]
-    return np.concatenate(rounds)[:needed].reshape(recipe.steps, recipe.batch)
+    rounds = [rng.permutation(rows) for _ in range(math.ceil(recipe.states / rows))]
+    return np.concatenate(rounds)[: recipe.states].reshape(recipe.steps, recipe.batch)
 
 
 def _require_finite(losses: Tensor, blocks: Sequence[int], step: int) -> None:

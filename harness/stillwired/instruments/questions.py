@@ -3,8 +3,9 @@
 Todd, Li, Sen Sharma, Mueller, Wallace, Bau (2024), "Function vectors in large language models".
 A question is clean (shots, then the query), shuffled (the same with the shots' answers dealt out
 wrongly), zero-shot (the query alone) or natural text. Its answer is the first token that the
-model's own tokenizer writes after the prompt. What is drawn depends on the seed and on the task;
-the tokenizer only decides which of it can be asked.
+model's own tokenizer writes after the prompt; where that is nothing but a space, as before numbers
+in some vocabularies, the space belongs to the prompt. What is drawn depends on the seed and on the
+task; the tokenizer only decides which of it can be asked.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ class Question:
 
     Attributes:
         example: Id, unique among the questions of one draw.
-        cluster: The word pair; a row and its reverse are one.
+        cluster: What the row has in common with others; see `clusters_of`.
         tokens: The prompt.
-        query: The query's own tokens, written as an answer would be.
-        answer: First token of the answer.
-        pieces: Tokens of the whole answer.
+        query: The query's own tokens, written where the answer would be, without mere spaces.
+        answer: First token of the answer that is no mere space.
+        pieces: Tokens of the answer from there on.
         copies: Whether the query begins with the same token as the answer, so that repeating
             the query would be counted as right.
         answers: Positions in the prompt of every token of the shots' answers, from the left.
@@ -69,11 +70,19 @@ class Question:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A query with its shots, before anything is written down."""
+    """A query with its shots, before anything is written down.
+
+    Attributes:
+        example: Id.
+        query: The row that is asked for.
+        shots: The rows that are shown.
+        cluster: As in `Question`; empty for the word pair.
+    """
 
     example: str
     query: Row
     shots: tuple[Row, ...]
+    cluster: str = ""
 
 
 Asked: TypeAlias = tuple[Drawn, str, str, list[tuple[int, int]]]
@@ -87,6 +96,31 @@ def digest_of(task: Task) -> str:
     """sha256 of a task's name and rows, hexadecimal."""
     content = [task.name, [[row.input, row.output] for row in task.rows]]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+def clusters_of(task: Task) -> dict[Row, str]:
+    """Return what is resampled: rows of one cluster do not count as independent.
+
+    A row and its reverse are one cluster. Where answers repeat, rows that share one are a cluster
+    as well: what holds of an answer is seen once, however many rows ask for it. Fewer than
+    :data:`LEAST_ANSWERS` answers are all that there are, as positive and negative, and no sample
+    of others; their rows stay apart.
+    """
+    if not LEAST_ANSWERS <= task.answers < len(task.rows):
+        return {row: _pair(row) for row in task.rows}
+    before: dict[str, str] = {}
+
+    def first(answer: str) -> str:
+        while answer in before:
+            answer = before[answer]
+        return answer
+
+    rows = set(task.rows)
+    for row in task.rows:
+        one, other = sorted((first(row.input), first(row.output)))
+        if one != other and Row(row.output, row.input) in rows:
+            before[other] = one
+    return {row: first(row.output) for row in task.rows}
 
 
 def draw(task: Task, parts: Parts, part: str, count: int, shots: int, rng: Draw) -> list[Drawn]:
@@ -106,7 +140,7 @@ def draw(task: Task, parts: Parts, part: str, count: int, shots: int, rng: Draw)
     Raises:
         UnsuitableTaskError: If the fit split has too few rows for so many shots.
     """
-    pool = parts["fit"]
+    pool, clusters = parts["fit"], clusters_of(task)
     chance = rng(f"{task.name}, {part}")
     order = chance.permutation(len(parts[part]))[:count]
     found = []
@@ -119,9 +153,8 @@ def draw(task: Task, parts: Parts, part: str, count: int, shots: int, rng: Draw)
                 "shots are asked for. Give the task more rows."
             )
         picked = chance.choice(len(others), shots, replace=False)
-        found.append(
-            Drawn(f"{task.name}: {query.input}", query, tuple(others[int(k)] for k in picked))
-        )
+        shown = tuple(others[int(k)] for k in picked)
+        found.append(Drawn(f"{task.name}: {query.input}", query, shown, clusters[query]))
     return found
 
 
@@ -154,10 +187,11 @@ def ask(
         UsageError: If there is no such kind.
         UnsuitableTaskError: If the labels of this task cannot be shuffled.
     """
-    if kind == "shuffled" and task.answers < LEAST_ANSWERS:
+    if kind == "shuffled" and (begun := _beginnings(checkpoint, task, form)) < LEAST_ANSWERS:
         raise UnsuitableTaskError(
-            f"The labels of {task.name} cannot be shuffled: it has {task.answers} distinct "
-            f"answers, and at least {LEAST_ANSWERS} are needed."
+            f"The labels of {task.name} cannot be shuffled: to the tokenizer of {checkpoint.name} "
+            f"its answers begin with {begun} distinct tokens, and at least {LEAST_ANSWERS} are "
+            "needed."
         )
     if kind not in KINDS:
         raise UsageError(
@@ -211,7 +245,7 @@ def scored(
     scores: Sequence[float] | NDArray[np.float64],
     **factors: Factor,
 ) -> Outcome:
-    """Return the outcome of some questions, with their word pairs as clusters."""
+    """Return the outcome of some questions, with their clusters."""
     return Outcome(
         name=name,
         examples=[question.example for question in questions],  # type: ignore[arg-type]
@@ -234,32 +268,59 @@ def _enough(
     return found[:most]
 
 
+def _beginnings(checkpoint: Checkpoint, task: Task, form: Format) -> int:
+    """Count the distinct tokens that answers begin with: a label is known by the first one."""
+    rows = {row.output: row for row in task.rows}.values()
+    asked: list[Asked] = [
+        (Drawn(row.input, row, ()), prompt(form, [], row.input), form.lead, []) for row in rows
+    ]
+    return len({question.answer for question in _written(checkpoint, asked)})
+
+
 def _written(checkpoint: Checkpoint, asked: Sequence[Asked]) -> list[Question]:
     prompts = checkpoint.encode([text for _, text, _, _ in asked])
     wholes = checkpoint.encode([text + lead + one.query.output for one, text, lead, _ in asked])
-    queries = checkpoint.encode([lead + one.query.input for one, _, lead, _ in asked])
+    # Some tokenizers begin a text otherwise than they go on, so a query is encoded in its place.
+    copies = checkpoint.encode([text + lead + one.query.input for one, text, lead, _ in asked])
     questions = []
-    for (one, text, _, spans), short, whole, query in zip(
-        asked, prompts, wholes, queries, strict=True
+    for (one, text, _, spans), short, whole, copy in zip(
+        asked, prompts, wholes, copies, strict=True
     ):
-        if whole[: len(short)] != short or len(whole) <= len(short):
+        if whole[: len(short)] != short:
             continue
+        blanks, answer = _parted(checkpoint, whole[len(short) :])
+        if not answer:
+            continue
+        _, query = _parted(checkpoint, copy[_shared(short, copy) :])
         prefix = checkpoint.prefix
         places = _positions(checkpoint, text, spans)
         questions.append(
             Question(
                 example=one.example,
-                cluster=_pair(one.query),
-                tokens=(*prefix, *short),
+                cluster=one.cluster or _pair(one.query),
+                tokens=(*prefix, *short, *blanks),
                 query=tuple(query),
-                answer=whole[len(short)],
-                pieces=len(whole) - len(short),
-                copies=bool(query) and query[0] == whole[len(short)],
+                answer=answer[0],
+                pieces=len(answer),
+                copies=query[:1] == answer[:1],
                 answers=tuple(place + len(prefix) for place in places),
                 row=one.query,
             )
         )
     return questions
+
+
+def _parted(checkpoint: Checkpoint, tokens: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Part leading tokens that stand for nothing but blanks from the others."""
+    says = (k for k, token in enumerate(tokens) if checkpoint.tokenizer.decode([token]).strip())
+    start = next(says, len(tokens))
+    return list(tokens[:start]), list(tokens[start:])
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """Count the leading tokens that two texts have in common."""
+    differ = (k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differ, min(len(one), len(other)))
 
 
 def _positions(checkpoint: Checkpoint, text: str, spans: Sequence[tuple[int, int]]) -> list[int]:

@@ -7,6 +7,7 @@ for every restart, which is how the variance of a refit is measured.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -37,6 +38,9 @@ from stillwired.instruments.survey import Say
 from stillwired.instruments.telling import tenths
 from stillwired.store.cache import Store
 from stillwired.store.code import code_digest
+
+FEWEST_CLEAN = 5
+"""With fewer clean questions a mean over them would be that of a few prompts."""
 
 
 class TaskReadings:
@@ -79,6 +83,7 @@ class TaskReadings:
         self._parts: dict[str, Parts] = {}
         self._cells: dict[tuple[str, str], NDArray[np.int64]] = {}
         self._questions: dict[tuple[str, str, str, str], list[Question]] = {}
+        self._commonest: dict[tuple[str, str, str], int] = {}
 
     def again(self, restart: int = 0, damage: str = "") -> TaskReadings:
         """Return the same readings with another draw of fits, or under a mutant's name."""
@@ -139,8 +144,9 @@ class TaskReadings:
     def questions(self, name: str, part: str, kind: str, form: str = "") -> list[Question]:
         """Return the questions of a task.
 
-        Where no shot shows what is wanted, or shots show it wrongly, questions whose answer
-        begins like the query are left out: repeating the query would count as right.
+        Questions whose answer begins like the query are left out: repeating the query would
+        count as right. Where fewer than :data:`FEWEST_CLEAN` clean ones would be left, all are
+        asked: the vector of a task of copying may still stand beside others.
 
         Args:
             name: The task.
@@ -182,6 +188,33 @@ class TaskReadings:
         return self._some(
             name, ask_in_frame(self.checkpoint, drawn, frame, before, most, copies=False)
         )
+
+    def commonest(self, name: str, form: str = "", frame: str = "") -> int:
+        """Return the token that most answers of the fit split begin with.
+
+        Always saying it is what a task's answers give away to a guesser who never looks at the
+        query. Of equally frequent ones the first in the split counts.
+
+        Args:
+            name: The task.
+            form: How examples are written; empty for the first of the sizes' formats.
+            frame: Natural text that stands in place of a format.
+
+        Raises:
+            UnsuitableTaskError: If no question about these rows can be asked.
+        """
+        key = name, form or self.sizes.forms[0], frame
+        if key not in self._commonest:
+            drawn = [Drawn(row.input, row, ()) for row in self.parts(name)["fit"]]
+            if frame:
+                asked = ask_in_frame(self.checkpoint, drawn, frame, copies=False)
+            else:
+                task, rng = self.task(name), self._draw_for(name, "fit")
+                written = FORMATS[key[1]]
+                asked = ask(self.checkpoint, task, drawn, "zero-shot", written, rng, copies=False)
+            counts = Counter(question.answer for question in self._some(name, asked))
+            self._commonest[key] = counts.most_common(1)[0][0]
+        return self._commonest[key]
 
     def rng(self, name: str, purpose: str) -> np.random.Generator:
         """Randomness of data and controls: never depends on the checkpoint."""
@@ -262,8 +295,14 @@ class TaskReadings:
     def _asked(self, name: str, part: str, kind: str, form: str, count: int) -> list[Question]:
         task, drawn = self.task(name), self._drawn(name, part)
         rng, clean = self._draw_for(name, part), kind == "clean"
-        asked = ask(self.checkpoint, task, drawn, kind, FORMATS[form], rng, count, copies=clean)
-        return asked if clean else self._some(name, asked)
+
+        def asked(copies: bool) -> list[Question]:
+            return ask(self.checkpoint, task, drawn, kind, FORMATS[form], rng, count, copies)
+
+        found = asked(copies=False)
+        if not clean:
+            return self._some(name, found)
+        return found if len(found) >= min(count, FEWEST_CLEAN) else asked(copies=True)
 
     def _some(self, name: str, asked: list[Question]) -> list[Question]:
         """Require that something is left of the questions that a copied query cannot answer.

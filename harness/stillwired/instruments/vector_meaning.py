@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stillwired.data.composed_tasks import composition, split_lists
 from stillwired.errors import UnsuitableTaskError
-from stillwired.instruments.function_vectors import TaskVectors
+from stillwired.instruments.function_vectors import COMMONEST, TaskVectors, called
 from stillwired.instruments.interventions import Insert, answers
 from stillwired.instruments.questions import scored
 from stillwired.instruments.vocabulary_decoding import decoded, rebuilt
@@ -154,7 +154,8 @@ class ComposedVectors:
 
         Args:
             vector: ``composed``, the sum; ``direct``, the judged task's own vector; ``nothing``;
-                or the role of a part: ``last_copy``, ``first``, ``first_copy``.
+                `function_vectors.COMMONEST`; or the role of a part: ``last_copy``, ``first``,
+                ``first_copy``.
 
         Raises:
             UnsuitableTaskError: If there is no such vector.
@@ -163,13 +164,17 @@ class ComposedVectors:
         questions = self.readings.questions(name, "judge", "zero-shot")
         kept = self._tried
         labels = [str(label) for label in kept["labels"]]
-        if vector not in labels:
+        if vector == COMMONEST:
+            said = self.readings.commonest(name)
+            scores = np.array([float(question.answer == said) for question in questions])
+        elif vector in labels:
+            scores = kept["hits"][:, labels.index(vector)]
+        else:
             raise UnsuitableTaskError(f"There is no {vector!r} vector: {', '.join(labels)}.")
-        scores = kept["hits"][:, labels.index(vector)]
-        # Lists share their last items, which is what is asked about.
-        clusters = [question.row.input.split(", ")[-1] for question in questions]
+        # Lists share their last items, and these their answers.
+        clusters = [question.row.output for question in questions]
         return Outcome(
-            name=f"{name}: zero-shot, {vector} vector",
+            name=f"{name}: zero-shot, {called(vector)}",
             examples=[q.example for q in questions],  # type: ignore[arg-type]
             clusters=clusters,  # type: ignore[arg-type]
             scores=scores,

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stillwired.data.task_prompts import frames
-from stillwired.errors import UnsuitableTaskError, UsageError
+from stillwired.errors import UnsuitableTaskError
 from stillwired.instruments.depths import Band, Depth, resolve_depth
-from stillwired.instruments.function_vectors import DRAWS, VECTORS, TaskVectors
+from stillwired.instruments.function_vectors import COMMONEST, DRAWS, VECTORS, TaskVectors, called
 from stillwired.instruments.head_effects import replacing
 from stillwired.instruments.interventions import Insert, Intervention, answers
 from stillwired.instruments.questions import Question, scored
@@ -52,6 +52,16 @@ class Tried:
     questions: Sequence[Question]
     probabilities: Mapping[str, NDArray[np.float64]]
     hits: Mapping[str, NDArray[np.float64]]
+
+
+def reaches(band: Band, depth: Depth, blocks: int) -> bool:
+    """Whether a declared depth belongs to a band, however it was rounded to a block.
+
+    Of 30 blocks depth 0.8 means block 23, which stands at 0.793: it is still what ``0.8 to 1``
+    means, or models of different depth would be read in different places.
+    """
+    slack = 0.5 / max(blocks - 1, 1)
+    return replace(band, low=band.low - slack, high=band.high + slack).holds(depth)
 
 
 class VectorOutcomes:
@@ -97,13 +107,13 @@ class VectorOutcomes:
         """Hits on shuffled labels with a vector inserted; ``nothing`` for without.
 
         Args:
-            vector: ``nothing``, or one of `function_vectors.VECTORS`.
+            vector: ``nothing``, one of `function_vectors.VECTORS`, or :data:`COMMONEST`.
         """
 
         def read(name: str) -> Outcome:
             tried = self._shuffled(name)
             scores = _known(tried.hits, vector)
-            label = f"shuffled labels, {vector} vector"
+            label = f"shuffled labels, {called(vector)}"
             return self._scored(name, label, tried.questions, scores, vector=vector)
 
         return self._each(read)
@@ -114,8 +124,8 @@ class VectorOutcomes:
         """Hits on zero-shot questions with a vector at its own best depth.
 
         Args:
-            vector: ``nothing``, one of `function_vectors.VECTORS`, or ``doubled``, the task's
-                own made of twice as many heads, at the own one's depth.
+            vector: ``nothing``, one of `function_vectors.VECTORS`, :data:`COMMONEST`, or
+                ``doubled``, the task's own made of twice as many heads, at the own one's depth.
         """
 
         def read(name: str) -> Outcome:
@@ -153,7 +163,7 @@ class VectorOutcomes:
 
         Args:
             form: The format of the questions.
-            vector: ``own``, ``nothing``, ``another task's`` or ``random``.
+            vector: ``own``, ``nothing``, ``another task's``, ``random`` or :data:`COMMONEST`.
         """
 
         def read(name: str) -> Outcome:
@@ -167,7 +177,7 @@ class VectorOutcomes:
                 scores = np.mean([_known(tried.hits, other) for other in wanted], axis=0)
             else:
                 scores = _known(tried.hits, vector)
-            label = f"zero-shot, written as {form}, {vector} vector"
+            label = f"zero-shot, written as {form}, {called(vector)}"
             return self._scored(name, label, tried.questions, scores, form=form, vector=vector)
 
         return self._each(read)
@@ -194,7 +204,7 @@ class VectorOutcomes:
 
         def read(name: str) -> Outcome:
             tried = self._text(name, long)
-            label = f"in natural {kind}, {vector} vector"
+            label = f"in natural {kind}, {called(vector)}"
             scores = _known(tried.hits, vector)
             return self._scored(name, label, tried.questions, scores, vector=vector)
 
@@ -215,9 +225,8 @@ class VectorOutcomes:
         return self._each(lambda name: self._zero_shot_scored(name, label, "own"))
 
     def _best_in(self, band: Band) -> Outcome:
-        inside = [k for k, depth in enumerate(self.readings.depths) if band.holds(depth)]
-        if not inside:
-            raise UsageError(f"The model has no block in the {band.name} band of depth.")
+        blocks = self.readings.checkpoint.prepared.layers
+        inside = [k for k, depth in enumerate(self.readings.depths) if reaches(band, depth, blocks)]
 
         def read(name: str) -> Outcome:
             curve = self.vectors.choice(name)[VECTORS.index("own")]
@@ -259,15 +268,17 @@ class VectorOutcomes:
 
     def _zero_shot_scored(self, name: str, which: str, vector: str) -> Outcome:
         tried = self._zero_shot(name)
-        label = f"zero-shot, {vector} vector" + (f", {which}" if which != vector else "")
+        label = f"zero-shot, {called(vector)}" + (f", {which}" if which != vector else "")
         scores = _known(tried.hits, which)
         return self._scored(name, label, tried.questions, scores, vector=vector, depth=which)
 
     def _of_heads(self, tried: Tried, heads: str) -> NDArray[np.float64]:
-        drawn = [p for label, p in tried.probabilities.items() if label.startswith(f"{heads} #")]
+        # A random vector is no random head: where no head is left to draw, nothing stands for them.
+        of = {label: p for label, p in tried.probabilities.items() if label not in VECTORS}
+        drawn = [p for label, p in of.items() if label.startswith(f"{heads} #")]
         if drawn:
             return np.mean(drawn, axis=0)  # type: ignore[no-any-return]
-        return _known(tried.probabilities, heads)
+        return _known(of, heads)
 
     def _zero_shot(self, name: str) -> Tried:
         vectors = self.vectors
@@ -283,7 +294,8 @@ class VectorOutcomes:
             }
 
         questions = self.readings.questions(name, "judge", "zero-shot")
-        return self._try("zero-shot questions", name, {}, questions, tried)
+        always = self.readings.commonest(name)
+        return self._try("zero-shot questions", name, {}, questions, tried, always)
 
     def _shuffled(self, name: str) -> Tried:
         vectors = self.vectors
@@ -314,7 +326,8 @@ class VectorOutcomes:
             }
 
         questions = self.readings.questions(name, "judge", "shuffled")
-        return self._try("questions with shuffled labels", name, {}, questions, tried)
+        always = self.readings.commonest(name)
+        return self._try("questions with shuffled labels", name, {}, questions, tried, always)
 
     def _transfer(self, name: str, form: str) -> Tried:
         vectors = self.vectors
@@ -335,7 +348,8 @@ class VectorOutcomes:
 
         questions = self.readings.questions(name, "judge", "zero-shot", form)
         given = {"written": form, "forms": list(self.readings.sizes.forms)}
-        return self._try(f"questions written as {form}", name, given, questions, tried)
+        always = self.readings.commonest(name, form)
+        return self._try(f"questions written as {form}", name, given, questions, tried, always)
 
     def _text(self, name: str, long: bool) -> Tried:
         shown = frames(self.readings.task(name))
@@ -358,6 +372,7 @@ class VectorOutcomes:
                 {"frame": frame, "before": before},
                 self.readings.in_text(name, frame, before),
                 tried,
+                self.readings.commonest(name, frame=frame),
             )
             for frame in shown
         ]
@@ -372,7 +387,7 @@ class VectorOutcomes:
                 label: np.mean(
                     [getattr(t, of)[label][r] for t, r in zip(by_frame, rows, strict=True)], axis=0
                 )
-                for label in by_frame[0].hits
+                for label in getattr(by_frame[0], of)
             }
 
         asked = [by_frame[0].questions[k] for k in rows[0]]
@@ -385,8 +400,12 @@ class VectorOutcomes:
         given: Mapping[str, Any],
         questions: Sequence[Question],
         tried: Callable[[], dict[str, Intervention]],
+        commonest: int,
     ) -> Tried:
-        """Ask questions under named interventions, or fetch what was answered."""
+        """Ask questions under named interventions, or fetch what was answered.
+
+        What always saying the commonest answer would hit is counted beside them.
+        """
 
         def build() -> dict[str, NDArray[Any]]:
             about = f"asking {what} about {name}"
@@ -407,10 +426,11 @@ class VectorOutcomes:
         which = ", ".join([name, *map(str, given.values())])
         self.readings.count_cells(what, which, kept["cells"])
         labels = [str(label) for label in kept["labels"]]
+        always = np.array([float(question.answer == commonest) for question in questions])
         return Tried(
             questions,
             dict(zip(labels, kept["probabilities"].T, strict=True)),
-            dict(zip(labels, kept["hits"].T, strict=True)),
+            {**dict(zip(labels, kept["hits"].T, strict=True)), COMMONEST: always},
         )
 
 

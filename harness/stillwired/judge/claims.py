@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
@@ -119,9 +119,10 @@ class Claim:
         applies: Abilities that the claim presupposes.
         rivals: Arms that would explain the effect away; each must be beaten.
         null: What the null check does to the instrument, or None without one.
-        sensitivity: Difference that is planted to see whether a claim of no difference
-            could have noticed it, and required where an expectation is ``within``; for
-            ``at_least``, an effect the other way round that the measurement must be able to see.
+        sensitivity: Difference that is planted into arms to see whether a claim of no difference
+            could have noticed it; for ``at_least``, an effect the other way round that the
+            measurement must be able to see. An expectation ``within`` needs a sensitivity, or a
+            least effect of one of its arms beside it: two dead readers agree perfectly.
         primary: Parameters of the cell that the gate looks at; empty means the only cell.
         mutant: The damage that must make the claim fail. Required unless it is only reported.
         unit: What the clusters are called in messages.
@@ -198,13 +199,16 @@ class Claim:
 
     def _check_sensitivity(self) -> None:
         equivalence = [e for e in self.expects if e.within is not None]
-        if equivalence and self.sensitivity is None:
-            raise self._wrong(
-                f"{equivalence[0].label} is expected to be no difference, but no sensitivity "
-                "is declared",
-                "Declare the planted difference that must be noticed, usually the limit",
-            )
         if self.sensitivity is None:
+            compared = {arm for e in equivalence for arm in e.arms}
+            alive = {arm for e in self.expects if e.at_least is not None for arm in e.arms}
+            if compared and not compared & alive:
+                raise self._wrong(
+                    f"{equivalence[0].label} is expected to be no difference, and two dead arms "
+                    "differ in nothing",
+                    "Expect a least effect of one of them as well (at_least=), or declare a "
+                    "sensitivity and hand over arms with that difference planted",
+                )
             return
         if not equivalence and all(e.at_least is None for e in self.expects):
             raise self._wrong(
@@ -233,6 +237,11 @@ class Claim:
         return ClaimError(f"Claim {self.id}: {what}. {remedy}.")
 
     @property
+    def plants(self) -> bool:
+        """Whether its evidence must hold arms with a difference planted in them."""
+        return self.sensitivity is not None and any(e.within is not None for e in self.expects)
+
+    @property
     def reported(self) -> bool:
         """Whether the claim is an estimate only, and can neither hold nor fail."""
         return all(expectation.reported for expectation in self.expects)
@@ -254,11 +263,28 @@ class Claim:
         names = [arm for expectation in self.expects for arm in expectation.arms]
         return tuple(dict.fromkeys([*names, *self.rivals]))
 
-    def is_primary(self, params: Mapping[str, Value]) -> bool:
-        """Whether a cell with these parameters is the one that the gate looks at."""
+    def is_primary(
+        self, params: Mapping[str, Value], among: Iterable[Mapping[str, Value]] = ()
+    ) -> bool:
+        """Whether a cell is the one that the gate looks at.
+
+        Args:
+            params: The cell's parameters.
+            among: Those of every cell that a run has of the claim, in the order of its tests.
+                Where none has a declared value, as with tasks of one's own, the first one's
+                counts instead. Without any, what is declared counts.
+        """
         if self.reported:
             return False
-        return all(key in params and params[key] == value for key, value in self.primary.items())
+        left = list(among)
+        for name, value in self.primary.items():
+            having = [cell for cell in left if name in cell]
+            if having and all(cell[name] != value for cell in having):
+                value = having[0][name]
+            if name not in params or params[name] != value:
+                return False
+            left = [cell for cell in having if cell[name] == value]
+        return True
 
     def to_json(self) -> Json:
         """Return plain data, enough to judge a record without importing the claim."""

@@ -34,6 +34,7 @@ def compare_cell(
     new: Judged | None,
     pairing: Pairing | None = None,
     refit_sd: Mapping[str, float] | None = None,
+    borrowed: Mapping[str, str] | None = None,
 ) -> Change:
     """Compare a cell of two records; one of them may lack it.
 
@@ -41,7 +42,10 @@ def compare_cell(
         old: The cell of the baseline.
         new: The cell of the record that is compared with it.
         pairing: What is known of the two records as a whole.
-        refit_sd: Standard deviation over refits of each part, by the part's name.
+        refit_sd: Standard deviation over refits of each part, by the part's name; None where
+            nothing was fitted anew. Of a part that it lacks nobody knows how much fits differ, so
+            that its interval is too short to decide anything.
+        borrowed: The cell in which that was measured, by the part's name, where it is another one.
 
     Raises:
         ClaimError: If neither record has the cell, or their rows do not fit together.
@@ -73,7 +77,7 @@ def compare_cell(
     for word, when in ((start.then, "then"), (start.now, "now")):
         if word in (Word.NOT_APPLICABLE, Word.BROKEN):
             return replace(start, reason=f"{word} {when}, so that there is nothing to compare")
-    return _measured(start, old, new, pairing or Pairing(), refit_sd or {})
+    return _measured(start, old, new, pairing or Pairing(), refit_sd, borrowed or {})
 
 
 def _hindrance(old: Judged, new: Judged) -> str:
@@ -92,7 +96,12 @@ def _declared(claim: Claim) -> dict[str, object]:
 
 
 def _measured(
-    start: Change, old: Judged, new: Judged, pairing: Pairing, refit_sd: Mapping[str, float]
+    start: Change,
+    old: Judged,
+    new: Judged,
+    pairing: Pairing,
+    refit_sd: Mapping[str, float] | None,
+    borrowed: Mapping[str, str],
 ) -> Change:
     before, after = _parts(old), _parts(new)
     if before.keys() != after.keys():
@@ -102,12 +111,14 @@ def _measured(
             word=ChangeWord.UNDECIDED,
             reason=f"the two records compare different members: {odd}",
         )
+    fitted = refit_sd is not None and not pairing.same_model
+    known = refit_sd or {}
     found = [
-        match(before[name], part, pairing, refit_sd.get(part.name, 0.0))
+        match(before[name], part, pairing, known.get(part.name, 0.0))
         for name, part in after.items()
     ]
     parts = [
-        _part(before[name], part, matched, new.claim)
+        _part(before[name], part, matched, new.claim, sure=not fitted or part.name in known)
         for (name, part), matched in zip(after.items(), found, strict=True)
     ]
     decided = _decides(parts)
@@ -118,8 +129,12 @@ def _measured(
         if worse:
             word = ChangeWord.KEPT
             said.append(f"it grew, but the model got worse: {'; '.join(worse)}")
+    elif word is ChangeWord.UNDECIDED and fitted and parts[decided].name not in known:
+        said.append("how much it differs from fit to fit was never measured")
     elif word is ChangeWord.UNDECIDED:
         said.append(_open(parts[decided], matched.shift, new.claim.unit))
+    if fitted and parts[decided].name in borrowed:
+        said.append(f"refits borrowed from {borrowed[parts[decided].name]}")
     said += _how(matched, pairing)
     own = {part.name for part in parts}
     beaten = [
@@ -147,7 +162,8 @@ def _parts(cell: Judged) -> dict[tuple[str, int], Part]:
     return found
 
 
-def _part(old: Part, new: Part, matched: Matched, claim: Claim) -> PartChange:
+def _part(old: Part, new: Part, matched: Matched, claim: Claim, *, sure: bool) -> PartChange:
+    """Compare a part; one whose interval is not to be trusted stays undecided."""
     shift = matched.shift
     interval, kept = shift.interval(), _allowed(old, claim)
     reach = [1.0]
@@ -159,6 +175,8 @@ def _part(old: Part, new: Part, matched: Matched, claim: Claim) -> PartChange:
     if word is ChangeWord.LOST and _approached(old, new):
         enough = interval.clusters >= FEWEST_CLUSTERS
         word, reach = ChangeWord.GAINED if enough else ChangeWord.UNDECIDED, [1.0]
+    if not sure:
+        word, reach = ChangeWord.UNDECIDED, [1.0]
     return PartChange(
         name=new.name,
         word=word,
@@ -178,18 +196,18 @@ def _part(old: Part, new: Part, matched: Matched, claim: Claim) -> PartChange:
 def _allowed(old: Part, claim: Claim) -> Region:
     """Return how far a part may change.
 
-    Never by more than half of what was surely there. A quantity that is to be no difference
-    has nothing to lose half of.
+    Never by more than half of what was surely there, or of what a quantity that is to stay small
+    may come to. One that is to be no difference has nothing to lose half of.
     """
-    assert claim.margin is not None  # only claims that are reported throughout may lack one
-    low_wanted = old.region.kind == "at most"
-    sure = -old.interval.high if low_wanted else old.interval.low
-    margin = claim.margin
-    if sure > 0 and old.region.kind != "within":
-        margin = min(margin, sure / 2)
-    if low_wanted:
-        return Region("at most", high=margin)
-    if old.region.kind == "at least":
+    margin, region = claim.margin, old.region
+    assert margin is not None  # only claims that are reported throughout may lack one
+    if region.kind == "at most":
+        assert region.high is not None
+        there = region.high if region.high > 0 else -old.interval.high
+        return Region("at most", high=min(margin, there / 2) if there > 0 else margin)
+    if region.kind != "within" and old.interval.low > 0:
+        margin = min(margin, old.interval.low / 2)
+    if region.kind == "at least":
         return Region("at least", low=-margin)
     return Region("within", low=-margin, high=margin)
 

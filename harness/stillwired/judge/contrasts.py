@@ -108,6 +108,11 @@ def check_evidence(claim: Claim, evidence: Evidence) -> None:
         raise ClaimError(
             f"Claim {claim.id} was handed planted arms but declares no sensitivity. Declare it."
         )
+    if claim.plants and not evidence.planted:
+        raise ClaimError(
+            f"Claim {claim.id} expects no difference and declares a sensitivity, but nothing was "
+            "planted. Hand arms with that difference planted to judge(planted=...)."
+        )
 
 
 def parts_of(claim: Claim, arms: Mapping[str, Arm]) -> list[Part]:

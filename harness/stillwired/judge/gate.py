@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stillwired.errors import ClaimError
@@ -87,9 +87,24 @@ def gate(
             )
         elif word is Word.INCONCLUSIVE and verdict.primary and strict:
             failures.append(f"{key} is INCONCLUSIVE, which fails a strict run: {verdict.reason}")
+    notes += unwatched((v.claim, v.primary) for v in verdicts if not v.reported)
     if not corrected and verdicts:
         notes.append("no primary cell could be judged, so that only BROKEN cells can fail the run")
     return Gate(not failures, (*failures, *notes), corrected)
+
+
+def unwatched(cells: Iterable[tuple[str, bool]]) -> list[str]:
+    """Say which claims have cells here and no primary one among them; nothing if none does.
+
+    Args:
+        cells: The claim of each cell, and whether the cell is primary.
+    """
+    watched: dict[str, bool] = {}
+    for claim, primary in cells:
+        watched[claim] = watched.get(claim, False) or primary
+    names = ", ".join(claim for claim, primary in watched.items() if not primary)
+    said = f"judged without a primary cell, so that nothing but BROKEN counts: {names}"
+    return [said] if names else []
 
 
 def gate_part(verdicts: Sequence[Verdict], which: str) -> Gate:

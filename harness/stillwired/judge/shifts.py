@@ -121,8 +121,9 @@ class Pairing:
     Attributes:
         same_tokens: Whether both checkpoints read the text as the same tokens; True where
             nothing is known to the contrary.
-        same_model: Whether both are one checkpoint in one regime, so that nothing was fitted
-            anew, and equal scores mean that nothing changed.
+        same_model: Whether both are one checkpoint in one regime, by the same code and libraries
+            on one kind of machine, so that nothing was fitted anew, and equal scores mean that
+            nothing changed.
     """
 
     same_tokens: bool = True

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stillwired.judge.changes import Change, ChangeWord
 from stillwired.judge.figures import with_interval
-from stillwired.judge.gate import Gate, holm
+from stillwired.judge.gate import Gate, holm, unwatched
 from stillwired.judge.results import Word
 
 _KEPT = (ChangeWord.KEPT, ChangeWord.GAINED)
@@ -26,12 +26,14 @@ def upgrade_gate(changes: Sequence[Change], *, strict: bool = False) -> Gate:
 
     What counts are primary cells that held before. The gate fails where the change of one is LOST
     after Holm's correction, where its claim no longer applies, and where it FAILS now, unless its
-    change is KEPT (it was near the edge and is so still) and no rival explains it. A cell that held
+    change is KEPT (it was near the edge and is so still) and no rival explains it. One that cannot
+    be compared, as after a new version of its claim, has its own verdict alone. A cell that held
     and is missing, and anything BROKEN, fails the gate whether primary or not.
 
     Args:
         changes: Every cell of both records.
-        strict: A primary cell that held and whose change is UNDECIDED fails too.
+        strict: A primary cell that held and whose change is UNDECIDED fails too, and so does one
+            that is not compared and does not hold now.
     """
     family = [c for c in changes if c.primary and c.held and c.decided is not None]
     rejected = holm([change.p_lost for change in family])
@@ -53,7 +55,14 @@ def upgrade_gate(changes: Sequence[Change], *, strict: bool = False) -> Gate:
         elif change.cause == "ability":
             lost.append(f"{key} is LOST: it held and does not apply now: {change.reason}")
         elif word is ChangeWord.NOT_COMPARED:
-            notes.append(f"{key} held and is not compared: {change.reason}")
+            # Nothing vouches for it but its own verdict.
+            said = f"{key} held and is not compared: {change.reason}"
+            if change.now is Word.FAILS:
+                gone.append(f"{said}; it FAILS now")
+            elif strict and change.now is not Word.HOLDS:
+                lost.append(f"{said}; it is {change.now} now, which fails a strict comparison")
+            else:
+                notes.append(said)
         elif corrected.get(key):
             lost.append(
                 f"{key} is LOST (p {change.p_lost:.2g}, Holm over {len(family)} primary cells "
@@ -72,6 +81,7 @@ def upgrade_gate(changes: Sequence[Change], *, strict: bool = False) -> Gate:
             fails = f"{key} is UNDECIDED, which fails a strict comparison: {_figures(change)}"
             lost += [fails] if strict else []
             notes += [] if strict else [f"{key} is UNDECIDED: {_figures(change)}"]
+    notes += unwatched((c.claim, c.primary) for c in changes if c.held)
     if changes and not family:
         notes.append("no primary cell that held could be compared")
     failures = [*gone, *lost]

@@ -54,13 +54,19 @@ def locate(interval: Interval, region: Region) -> Word:
     return Word.INCONCLUSIVE
 
 
-def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) -> Verdict:
+def judge_cell(
+    claim: Claim,
+    evidence: Evidence,
+    params: Mapping[str, Value],
+    primary: bool | None = None,
+) -> Verdict:
     """Judge one cell.
 
     Args:
         claim: What was declared.
         evidence: What was measured.
         params: Parameters of the cell, for example ``{"ahead": 1}``.
+        primary: Whether it is the one that the gate looks at; None for what is declared.
 
     Raises:
         ClaimError: If the evidence does not fit the declaration. A declared check without
@@ -70,7 +76,7 @@ def judge_cell(claim: Claim, evidence: Evidence, params: Mapping[str, Value]) ->
         claim=claim.id,
         version=claim.version,
         params=params,
-        primary=claim.is_primary(params),
+        primary=claim.is_primary(params) if primary is None else primary,
         verdict=Word.HOLDS,
         reported=claim.reported,
         facts=evidence.facts,
@@ -235,28 +241,23 @@ def _null(
 def _sensitivity(claim: Claim, own: list[Part], evidence: Evidence) -> Iterable[CheckResult]:
     if claim.sensitivity is None:
         return
-    size = claim.sensitivity
+    if any(part.region.kind == "within" for part in own):
+        yield from _planted(claim, own, evidence)
+        return
     for part in own:
-        if part.region.kind == "within":
-            # A difference of this size more must not pass for none.
-            shift = math.copysign(size, part.interval.estimate)
-        elif part.region.kind == "at least":
-            # An effect of this size the other way round must be seen for what it is.
-            shift = -size - part.interval.estimate
-        else:
+        if part.region.kind != "at least":
             continue
+        # An effect of this size the other way round must be seen for what it is.
+        shift = -claim.sensitivity - part.interval.estimate
         shifted = replace(
             part.interval,
             estimate=part.interval.estimate + shift,
             low=part.interval.low + shift,
             high=part.interval.high + shift,
         )
-        word = locate(shifted, part.region)
-        seen = word is not Word.HOLDS if part.region.kind == "within" else word is Word.FAILS
+        seen = locate(shifted, part.region) is Word.FAILS
         figures = f"{part.name} shifted by {figure(shift)} is {_figures(shifted)}"
-        yield _check("sensitivity", f"shifted by {size:g}", seen, figures, shifted)
-    if evidence.planted:
-        yield from _planted(claim, own, evidence)
+        yield _check("sensitivity", f"shifted by {claim.sensitivity:g}", seen, figures, shifted)
 
 
 def _planted(claim: Claim, own: list[Part], evidence: Evidence) -> Iterable[CheckResult]:

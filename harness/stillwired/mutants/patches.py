@@ -19,7 +19,7 @@ from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.prompt_passes import PromptPasses
 from stillwired.instruments.prompt_readers import Prompt
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.task_readings import TaskReadings
 from stillwired.mutants.readers import DamagedPasses, DamagedPrompts
 from stillwired.mutants.vectors import DamagedReadings, DamagedVectors

@@ -21,7 +21,7 @@ from stillwired.instruments.names import Names
 from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.prompt_passes import Asked, PromptPasses
 from stillwired.instruments.prompt_readers import Prompt, nearest_tokens
-from stillwired.instruments.prompt_training import Recipe
+from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.text import other_document
 from stillwired.outcomes import Outcome
 from stillwired.store.code import code_digest

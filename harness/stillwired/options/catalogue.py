@@ -161,6 +161,12 @@ OPTIONS: tuple[Option, ...] = (
         "Write one self-contained page: verdicts, every claim with its figures, and the curves.",
     ),
     Option(
+        "outline",
+        "FILE.json",
+        "none",
+        "Write what is going to be judged, by which code; with --collect-only nothing is judged.",
+    ),
+    Option(
         "strict",
         "",
         "off",

@@ -61,6 +61,7 @@ class RunOptions:
         mutants: Whether checkpoints are tried under mutants: they are then among the settings'
             models, each behind the undamaged one.
         survivors: The file of what mutants may leave standing, or None.
+        outline: Where it is written what is going to be judged, or None.
     """
 
     settings: Settings
@@ -71,6 +72,7 @@ class RunOptions:
     shard: Shard | None = None
     mutants: bool = False
     survivors: Path | None = None
+    outline: Path | None = None
 
 
 def parse(given: Mapping[str, Given]) -> RunOptions:
@@ -170,6 +172,7 @@ def parse(given: Mapping[str, Given]) -> RunOptions:
         shard=Shard.parse(text("shard", "")) if "shard" in given else None,
         mutants=mutants,
         survivors=survivors,
+        outline=path("outline"),
     )
 
 

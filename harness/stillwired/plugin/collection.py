@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
-from stillwired.errors import StillwiredError
+from stillwired.errors import ClaimError, StillwiredError
 from stillwired.options import depth_id, model_ids
 from stillwired.plugin.items import STATE, cell_of, claim_of
+
+if TYPE_CHECKING:
+    from stillwired.profiles import Profile
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -31,16 +36,38 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, values, ids=ids, indirect=True, scope=scope)  # type: ignore[arg-type]
 
 
+# Innermost: --lf thins out what a module has by a wrapper of its own.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Hear of every cell of the profile, before -k or a test id leaves any out."""
+    report = yield
+    state = collector.config.stash[STATE]
+    profile = state.run.settings.profile
+    for item in report.result or ():
+        if isinstance(item, pytest.Item) and not _takes_longer(item, profile):
+            # A parameter that has no place in a record is refused when the run begins.
+            with suppress(ClaimError):
+                cell = cell_of(item)
+                if cell is not None:
+                    state.offer(cell)
+    return report
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out of the small profiles what takes longer than they are meant to."""
     profile = config.stash[STATE].run.settings.profile
-    if profile.trains_more:
-        return
     reason = f"not in the {profile.name} profile: --claims-profile standard runs it"
     skip = pytest.mark.skip(reason=reason)
     for item in items:
-        if item.get_closest_marker("standard") is not None:
+        if _takes_longer(item, profile):
             item.add_marker(skip)
+
+
+def _takes_longer(item: pytest.Item, profile: Profile) -> bool:
+    """Whether a test takes trainings of its own that a profile leaves out."""
+    return not profile.trains_more and item.get_closest_marker("standard") is not None
 
 
 @pytest.hookimpl(specname="pytest_collection_modifyitems")
@@ -51,7 +78,7 @@ def pytest_collection_modifyitems_of_mutants(
     if not config.stash[STATE].run.options.mutants:
         return
     cells = {item: cell for item in items if (cell := cell_of(item)) is not None}
-    beside = {item for item, cell in cells.items() if not cell.claim.is_primary(cell.params)}
+    beside = {item for item, cell in cells.items() if not cell.primary}
     _leave_out(config, items, beside)
 
 

@@ -53,7 +53,7 @@ def cell_of(item: pytest.Item, order: int = 0) -> CellId | None:
     # A test that is asked of nothing, such as none of the tasks, is skipped and no cell.
     if claim is None or any(value is NOTSET for value in params.values()):
         return None
-    return session.cell_of(claim, params, item.nodeid, order)
+    return item.config.stash[STATE].settled(session.cell_of(claim, params, item.nodeid, order))
 
 
 def verdict_of(item: pytest.Item) -> Verdict | None:

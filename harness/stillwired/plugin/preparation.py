@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,8 +36,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Prepare the checkpoints that the collected claims ask for, and show the header."""
     config, state = session.config, session.config.stash[STATE]
-    if config.option.collectonly or not any(claim_of(item) for item in session.items):
+    outline, judging = state.run.options.outline, not config.option.collectonly
+    if not (judging or outline) or not any(claim_of(item) for item in session.items):
         return
+    from stillwired.records.making import code_of
     from stillwired.report.console import Terminal
 
     state.seen = True
@@ -52,7 +55,17 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         prepare = config.hook.pytest_claims_prepare
         folders = {item.path.parent for item in session.items if CELL in item.stash}
         state.begin(ours, lambda spec: prepare(config=config, spec=spec, say=say), folders)
-        show_header(config)
+        files = _project_modules(config, folders | state.folders)
+        state.run.note_code(code_of(folders | state.folders, files, config.rootpath))
+        if outline is not None:
+            from stillwired.records.outline import write_outline
+
+            write_outline(outline, state.run, ours.values())
+        if judging:
+            show_header(config)
+        else:
+            state.seen = False
+            state.run.folder.clear()
     except StillwiredError as error:
         if not hasattr(config, "workerinput"):
             state.seen = False
@@ -60,6 +73,22 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             raise pytest.UsageError(str(error)) from None
         # A worker that raises here would be taken for a crash: its tests report it instead.
         state.problem = error
+
+
+def _project_modules(config: pytest.Config, folders: set[Path]) -> Iterator[Path]:
+    """Find the modules that pytest was told of and claims rest on: fixtures and conftest files."""
+    for module in config.pluginmanager.get_plugins():
+        file, name = getattr(module, "__file__", None), getattr(module, "__name__", "")
+        if file is None or name.partition(".")[0] == "stillwired":
+            continue
+        path = Path(file)
+        if path.name == "conftest.py":
+            counts = any(folder.is_relative_to(path.parent) for folder in folders)
+        else:
+            installed = {"site-packages", "dist-packages"} & set(path.parts)
+            counts = path.is_relative_to(config.rootpath) and not installed
+        if counts:
+            yield path
 
 
 @pytest.hookimpl(trylast=True)

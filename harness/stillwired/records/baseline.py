@@ -29,6 +29,8 @@ SCHEMA = 1
 FOLDER = Path("ci", "baselines")
 
 _ABOUT = ("checkpoint", "profile", "layers", "seed", "corpus", "tasks")
+# What the first records and baselines lack, and some later ones.
+_WHERE_KNOWN = ("environment", "sizes", "refits")
 _REQUIRED = (*_ABOUT, "accepted", "note", "cells", "declarations", "outcomes", "digest")
 # A cell's lines: what it is, how it came out, and what it was judged from.
 _CELL = (
@@ -47,7 +49,7 @@ class Side:
     Attributes:
         path: Its file.
         data: Its content: checkpoint, profile, layers, seed, corpus, tasks and declarations are
-            the same in both, and so are refits where any are known.
+            the same in both, and so are environment, sizes and refits where they are known.
         cells: What it says of every cell, by key. Both have ``arms`` and ``ability``, as ids of
             outcomes and only as far as they are compared.
         outcomes: The outcomes by id, where they have been read already.
@@ -73,9 +75,8 @@ class Side:
         return cls(path, data, cells, outcomes)
 
     def held(self, verdict: Verdict) -> bool:
-        """Whether the cell of a verdict held here, the claim being the same."""
-        cell = self.cells.get(verdict.key, {})
-        return cell.get("version") == verdict.version and cell["verdict"] == "HOLDS"
+        """Whether the cell of a verdict held here."""
+        return self.cells.get(verdict.key, {}).get("verdict") == "HOLDS"
 
     def ids(self, keys: Collection[str]) -> list[str]:
         """Return the ids of the outcomes behind some cells, in order of appearance."""
@@ -198,7 +199,7 @@ def accept(
         "note": note,
         "record": data["digest"],
         **{key: data.get(key, []) for key in _ABOUT},  # the first records lack layers
-        **({"refits": data["refits"]} if "refits" in data else {}),
+        **{key: data[key] for key in _WHERE_KNOWN if key in data},
         "cells": [_kept(cell) for cell in side.cells.values()],
         "declarations": data["declarations"],
         "outcomes": {name: data["outcomes"][name] for name in ids},

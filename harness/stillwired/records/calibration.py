@@ -6,18 +6,24 @@ again where nothing that matters has changed, so that whatever a claim loses the
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stillwired.errors import RecordError, UsageError
 from stillwired.records.evidence import read_table
+from stillwired.records.files import read_json, write_json
+from stillwired.records.outline import outdated
 from stillwired.records.record import Record, outcomes_path, read_record
-from stillwired.records.run import environment
 from stillwired.redraws import REFERENCE
+
+Json = dict[str, Any]
 
 REFERENCE_RUN = "reference"
 RECORDS, LOGS = "records", "logs"
+ASKED, OUTLINE = "asked.json", "outline.json"
 
 
 @dataclass(frozen=True)
@@ -140,17 +146,36 @@ def place(folder: Path, run: Planned) -> Path:
     return folder / RECORDS / f"{run.name}.json"
 
 
-def find_done(
-    folder: Path, run: Planned, *, model: str, profile: str, reference: Record | None
-) -> Record | None:
-    """Return a run's record if it is there, intact, and still what would be measured now.
+def keep_asked(folder: Path, arguments: Sequence[str]) -> None:
+    """Note which claims and options of pytest a calibration's runs are given.
+
+    Raises:
+        RecordError: If those that are there were given others, or the folder cannot be written.
+    """
+    path = folder / ASKED
+    if path.exists() and any((folder / RECORDS).glob("*.json")):
+        asked = read_json(path, "note of a calibration")
+        if asked != [*arguments]:
+            raise RecordError(
+                f"The records in {folder} are of runs of pytest {_typed(asked)}, and not "
+                f"{_typed(arguments)}. Name another folder with --out, or ask for the same."
+            )
+        return
+    write_json(path, [*arguments])
+
+
+def _typed(arguments: Iterable[str]) -> str:
+    return shlex.join(map(str, arguments))
+
+
+def find_record(folder: Path, run: Planned, *, model: str, profile: str) -> Record | None:
+    """Return a run's record if it is there and intact.
 
     Args:
         folder: The calibration's folder.
         run: The run.
         model: Spec of the checkpoint.
         profile: Name of the profile.
-        reference: The reference's record, or None if that is the run.
 
     Raises:
         RecordError: If the file is the record of something else, which must not be replaced.
@@ -175,23 +200,24 @@ def find_done(
                 f"{path} is of another calibration: its {what} is {found or 'none'}, and not "
                 f"{wanted or 'none'}. Name another folder with --out."
             )
-    return record if _is_current(record, reference) else None
+    return record
 
 
-def _is_current(record: Record, reference: Record | None) -> bool:
-    """Whether a record was measured by what is installed, on what the reference is about."""
-    data = record.data
-    if data["environment"]["packages"] != environment()["packages"]:
-        return False
-    if reference is None:
-        return True
-    declared = reference.data["declarations"]
-    return (
-        data["checkpoint"]["digest"] == reference.data["checkpoint"]["digest"]
-        and data["corpus"] == reference.data["corpus"]
-        and data["tasks"] == reference.data["tasks"]
-        and all(declared.get(name) == about for name, about in data["declarations"].items())
-    )
+def stale(record: Record, outline: Json, reference: Record | None) -> str:
+    """Say why a record does not count: what has changed since it was made; empty if it counts.
+
+    Args:
+        record: A run's record.
+        outline: What the runs judge now.
+        reference: The reference's record, or None if that is the run.
+    """
+    why = outdated(record, outline)
+    if reference is None or why:
+        return why
+    # What is built in is digested as it is read; a run whose claims need none has read none.
+    pairs = {key: (record.data[key], reference.data[key]) for key in ("corpus", "tasks")}
+    odd = [key for key, (one, other) in pairs.items() if None not in (one, other) and one != other]
+    return f"{' and '.join(odd)}, which the reference has otherwise" if odd else ""
 
 
 def time_left(todo: Iterable[Planned], took: Mapping[str, Sequence[float]]) -> float | None:

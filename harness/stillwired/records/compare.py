@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from stillwired.errors import RecordError
 from stillwired.records.baseline import Side
+from stillwired.records.making import differences
+from stillwired.records.refits import refits_of
 from stillwired.redraws import REFERENCE, Redraw
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ def compare(
         old: What is compared with.
         new: What is compared.
         strict: A primary cell that held and whose change is UNDECIDED fails the gate.
-        deselected: Keys of cells that were left out on purpose; nothing is said of them.
+        deselected: Keys of cells that were left out on purpose; they are counted, and nothing else
+            is said of them.
 
     Raises:
         RecordError: If the two are not about the same examples, or a table cannot be trusted.
@@ -67,7 +70,8 @@ def compare(
     from stillwired.judge.upgrade import severity, upgrade_gate
 
     data = new.data
-    check_settings(old, data["profile"], data.get("layers", []), data["seed"])
+    sizes = data.get("sizes", {})
+    check_settings(old, data["profile"], data.get("layers", []), data["seed"], sizes)
     _check_texts(old, new)
     pairing, remarks = _pairing(old.data, data)
     refitted = not _fitted_alike(old.data, data)
@@ -76,7 +80,8 @@ def compare(
     changes = []
     for key in {**new.cells, **old.cells}:
         then, now = before.get(key), after.get(key)
-        change = compare_cell(then, now, pairing, _refits(old, new, key) if refitted else {})
+        refits = refits_of(key, old.data, data) if refitted else (None, None)
+        change = compare_cell(then, now, pairing, *refits)
         # What is only reported cannot be lost, whatever it does.
         reported = any(cell is not None and cell.claim.reported for cell in (now, then))
         if key not in deselected and (not reported or change.word == "BROKEN"):
@@ -87,17 +92,44 @@ def compare(
         now=data["checkpoint"],
         accepted=old.data.get("accepted", ""),
         note=old.data.get("note", ""),
-        remarks=remarks,
+        remarks=(*remarks, *_left_out(old, deselected)),
         changes=tuple(sorted(changes, key=severity)),
         gate=upgrade_gate(changes, strict=strict),
     )
 
 
-def check_settings(old: Side, profile: str, layers: Sequence[float | int], seed: int) -> None:
+def _left_out(old: Side, deselected: Collection[str]) -> list[str]:
+    """Say how much of what held nobody asked for."""
+    held = [
+        cell for key in deselected if (cell := old.cells.get(key, {})).get("verdict") == "HOLDS"
+    ]
+    if not held:
+        return []
+    primary = sum(cell["primary"] for cell in held)
+    cells, them = ("1 cell was", "it") if len(held) == 1 else (f"{len(held)} cells were", "them")
+    return [
+        f"Of what held, {cells} left out by a selection ({primary} primary): nothing guards {them}."
+    ]
+
+
+def check_settings(
+    old: Side,
+    profile: str,
+    layers: Sequence[float | int],
+    seed: int,
+    sizes: Mapping[str, Any],
+) -> None:
     """Check that a run is set up as the one that it is to be compared with.
 
+    Args:
+        old: What it is to be compared with.
+        profile: Name of the run's profile.
+        layers: Depths or block numbers that replace the profile's, or empty.
+        seed: The suite's seed.
+        sizes: The profile's sizes; of those that only one of the two knows nothing is said.
+
     Raises:
-        RecordError: If profile, layers or seed differ; the message names the remedy.
+        RecordError: If profile, layers, seed or sizes differ; the message names the remedy.
     """
     written = ",".join(map(str, old.data.get("layers", [])))  # the first records lack it
     for name, then, now, option in (
@@ -116,6 +148,17 @@ def check_settings(old: Side, profile: str, layers: Sequence[float | int], seed:
                 f"{'are' if name == 'layers' else 'is'} {then}, and not {now}. Measure the other "
                 f"with {option}, or compare with another record."
             )
+    known = old.data.get("sizes", {})
+    other = [
+        f"{name} {known[name]} then and {sizes[name]} now"
+        for name in known
+        if name in sizes and known[name] != sizes[name]
+    ]
+    if other:
+        raise RecordError(
+            f"{old.path} cannot be compared with: the {profile} profile has other sizes by now, "
+            f"{', '.join(other)}. Measure both with one version of the suite."
+        )
 
 
 def _check_texts(old: Side, new: Side) -> None:
@@ -158,14 +201,30 @@ def _pairing(old: Json, new: Json) -> tuple[Pairing, tuple[str, ...]]:
     same_tokens = not known or then["tokenizer"] == now["tokenizer"]
     if not same_tokens:
         remarks.append("The tokenizers differ, so that examples are not paired.")
-    same_model = regimes[0] == regimes[1] and _fitted_alike(old, new)
-    if same_model:
+    made = differences(old.get("environment"), new.get("environment"))
+    if made:
+        remarks.append(f"Measured otherwise: {', '.join(map(str, made))}.")
+    one_model = regimes[0] == regimes[1] and _fits_of_one(old, new)
+    if one_model and made:
+        remarks.append("Both are one checkpoint, in one regime: what changed is not its doing.")
+    elif one_model:
         remarks.append("Both are one checkpoint, in one regime.")
-    return Pairing(same_tokens, same_model), tuple(remarks)
+    elif made:
+        remarks.append("What changed may come from that, and not from the checkpoint.")
+    return Pairing(same_tokens, one_model and not made), tuple(remarks)
 
 
 def _fitted_alike(old: Json, new: Json) -> bool:
-    """Whether two records rest on the same fits: of one checkpoint, in one regime."""
+    """Whether two records rest on the same fits: of one checkpoint, in one regime, made alike.
+
+    Trained by other code or another library, or on another machine, a prompt is another one.
+    """
+    alike = not differences(old.get("environment"), new.get("environment"))
+    return alike and _fits_of_one(old, new)
+
+
+def _fits_of_one(old: Json, new: Json) -> bool:
+    """Whether two records ask for the fits of one checkpoint, in one regime."""
 
     def fitted(data: Json) -> tuple[Any, ...]:
         redraw = Redraw.of_record(data.get("redraw", ""))
@@ -176,9 +235,3 @@ def _fitted_alike(old: Json, new: Json) -> bool:
         return data["checkpoint"].get("digest"), regime, refit
 
     return bool(fitted(old)[0]) and fitted(old) == fitted(new)
-
-
-def _refits(old: Side, new: Side, key: str) -> dict[str, float]:
-    """Return how much refits vary, by part; the larger figure where the records differ."""
-    known = [side.data.get("refits", {}).get(key, {}) for side in (old, new)]
-    return {name: max(parts.get(name, 0.0) for parts in known) for name in {**known[0], **known[1]}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ class Ledger:
         headed: Whether the header has been shown.
         failures: Failed tests and modules, verdicts apart.
         errors: Claims that were not judged because of an error.
+        offered: Parameters of every cell that there was before any selection, by claim.
         deselected: Names of the cells that the user left out.
         shares: What a shard's records say of how the run was divided, by checkpoint spec.
+        folders: Where the claims of all shards lie.
         problem: Why a worker could not prepare.
         finished: What became of each checkpoint, once the run is over.
         trials: What a run of mutants comes to, for each undamaged checkpoint.
@@ -41,12 +43,26 @@ class Ledger:
     headed: bool = False
     failures: int = 0
     errors: int = 0
+    offered: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     deselected: list[str] = field(default_factory=list)
     shares: dict[str | None, Json] = field(default_factory=dict)
+    folders: set[Path] = field(default_factory=set)
     problem: StillwiredError | None = None
     finished: list[Finished] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     unwritten: str = ""
+
+    def offer(self, cell: CellId) -> None:
+        """Remember a cell that the run has, whether or not it is selected to be judged."""
+        self.offered.setdefault(cell.claim.id, []).append(cell.params)
+
+    def settled(self, cell: CellId) -> CellId:
+        """Say whether a cell is primary, once every cell was offered.
+
+        What was collected decides, and neither a selection nor a shard nor a checkpoint does.
+        """
+        offered = self.offered.get(cell.claim.id, ())
+        return replace(cell, primary=cell.claim.is_primary(cell.params, offered))
 
     def deal(self, cells: Sequence[tuple[CellId, Path]]) -> list[bool]:
         """Divide the run into as many parts as there are shards.
@@ -62,17 +78,18 @@ class Ledger:
         """
         shard = self.run.options.shard
         assert shard is not None
+        self.folders = {file.parent for _, file in cells}
         numbers = deal([Place(cell.spec, file) for cell, file in cells], shard.of)
         for spec in dict.fromkeys(cell.spec for cell, _ in cells):
             plan = sorted(
-                (cell.key, number)
+                (cell.key, number, digest_of(cell.claim.to_json()))
                 for (cell, _), number in zip(cells, numbers, strict=True)
                 if cell.spec == spec
             )
             self.shares[spec] = {
                 "of": shard.of,
                 "parts": [shard.number],
-                "holders": sorted({number for _, number in plan}),
+                "holders": sorted({number for _, number, _ in plan}),
                 "plan": digest_of(plan),
             }
         return [number == shard.number for number in numbers]

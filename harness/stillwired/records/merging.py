@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from stillwired.errors import RecordError
 from stillwired.records.evidence import outcome_ids, read_table
+from stillwired.records.making import called, short
 from stillwired.records.record import (
     Record,
     added,
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from stillwired.outcomes import Outcome
 
 Json = dict[str, Any]
+
+# Machines of one kind may differ in their system, and a fleet's in the model of its processors.
+_DIFFERING = {"platform", "cpu"}
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,16 @@ def _check_alike(first: Record, other: Record) -> None:
     for key in ("profile", "layers", "seed"):
         if a[key] != b[key]:
             differ(f"the {key}", a[key], b[key], f"Run every shard with the same {key}.")
+    # Of the first records neither is known.
+    here, there = (data["environment"].get("code", {}) for data in (a, b))
+    for name in {**here, **there}:
+        if here.get(name) != there.get(name):
+            differ(
+                f"the code of {called(name)}",
+                short(here.get(name)),
+                short(there.get(name)),
+                "Run every shard from one state of the code.",
+            )
     here, there = (_computed_by(data["environment"]) for data in (a, b))
     for name in {**here, **there}:
         if here.get(name) != there.get(name):
@@ -139,13 +153,17 @@ def _check_alike(first: Record, other: Record) -> None:
         # A shard whose claims need no text has read none.
         if None not in (a[key], b[key]) and a[key] != b[key]:
             differ(what, a[key], b[key], "Run every shard on the same data.")
-    for key, what in (("of", "the number of shards"), ("plan", "the digest of who judges what")):
+    for key, what in (
+        ("of", "the number of shards"),
+        ("plan", "the digest of what is claimed and who judges it"),
+    ):
         if a["shard"][key] != b["shard"][key]:
             differ(
                 what,
                 a["shard"][key],
                 b["shard"][key],
-                "Run every shard of the same claims, with the same -k and -m.",
+                "Run every shard of the same claims, as one version declares them, with the same "
+                "-k and -m.",
             )
 
 
@@ -167,10 +185,14 @@ def _about(records: Sequence[Record]) -> Json:
     """Say once what holds for all parts."""
     first = records[0].data
     about = {key: first[key] for key in ("checkpoint", "profile", "layers", "seed")}
-    platforms = dict.fromkeys(record.data["environment"]["platform"] for record in records)
-    about["environment"] = {**first["environment"], "platform": "; ".join(platforms)}
+    about["environment"] = {**first["environment"]}
+    for key in _DIFFERING & first["environment"].keys():
+        told = dict.fromkeys(record.data["environment"].get(key, "") for record in records)
+        about["environment"][key] = "; ".join(told)
     for key in ("corpus", "tasks"):
         about[key] = next((r.data[key] for r in records if r.data[key] is not None), None)
+    if "sizes" in first:
+        about["sizes"] = first["sizes"]
     about["figures"] = _union(records, "figures")
     refits = _union(records, "refits")
     if refits:
@@ -246,8 +268,9 @@ def _union(records: Sequence[Record], key: str) -> Json:
 
 
 def _computed_by(environment: Json) -> Json:
-    """Return what numbers depend on; machines of one kind may differ in their system."""
-    rest = {k: v for k, v in environment.items() if k not in ("platform", "packages")}
+    """Return libraries and threads; what code there was is compared by itself."""
+    apart = {*_DIFFERING, "packages", "code"}
+    rest = {k: v for k, v in environment.items() if k not in apart}
     return {**rest, **environment["packages"]}
 
 

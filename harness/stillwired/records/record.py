@@ -37,7 +37,7 @@ _KEYS = (
 )
 # What stands before the claims, in this order, and what only some records have.
 _ABOUT = ("checkpoint", "environment", "profile", "layers", "seed", "corpus", "tasks")
-_OPTIONAL = ("redraw", "shard", "refits", "incomplete")
+_OPTIONAL = ("sizes", "redraw", "shard", "refits", "incomplete")
 # Outside the digest: when and how long, and the digest itself.
 _UNDIGESTED = ("digest", "times")
 
@@ -54,6 +54,7 @@ class RunFacts:
         checkpoints: What is known of each checkpoint, by spec.
         started: When the run began, in seconds since the epoch.
         redraw: What is drawn or fitted otherwise than the seed says, by its label; or empty.
+        sizes: The profile's sizes, by name.
     """
 
     profile: str
@@ -63,6 +64,7 @@ class RunFacts:
     checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     started: float = 0.0
     redraw: str = ""
+    sizes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ def merge(
     cells = [cell for cell in cells or folder.cells() if cell.spec == spec]
     corpora = list(folder.notes("corpus").values())
     figures = folder.notes(figures_of(None)) | folder.notes(figures_of(spec))
+    code = folder.notes("code").get("code")
     about: Json = {
         "checkpoint": _checkpoint(spec, facts),
-        "environment": environment(),
+        "environment": environment() | ({"code": code} if code else {}),
         "profile": facts.profile,
         "layers": list(facts.layers),
         "seed": facts.seed,
@@ -135,6 +138,8 @@ def merge(
         "tasks": folder.notes("tasks").get("tasks"),
         "figures": dict(sorted(figures.items())),
     }
+    if facts.sizes:
+        about["sizes"] = dict(facts.sizes)
     if facts.redraw:
         about["redraw"] = facts.redraw
     shard = folder.notes("shard").get(spec or "")

@@ -37,7 +37,9 @@ def rejudge(path: Path) -> list[tuple[Verdict, Verdict]]:
     for data in record.data["verdicts"]:
         evidence = evidence_from_json(data["evidence"], outcomes)
         stored = Verdict.from_json(data)
-        pairs.append((stored, judge_cell(claims[stored.claim], evidence, stored.params)))
+        # Which cell is primary depends on the cells that its run had, the ones left out included.
+        derived = judge_cell(claims[stored.claim], evidence, stored.params, stored.primary)
+        pairs.append((stored, derived))
     return pairs
 
 

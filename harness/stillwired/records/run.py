@@ -243,9 +243,20 @@ def environment() -> Json:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
+        "cpu": _cpu(),
         "threads": int(threads) if threads.isdigit() else len(os.sched_getaffinity(0)),
         "packages": packages,
     }
+
+
+def _cpu() -> str:
+    """Return the processor's model: another one may sum in another order."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor()
 
 
 def _name(note: Mapping[str, Any]) -> str:

@@ -60,12 +60,14 @@ class CellId:
         params: The cell's parameters.
         spec: The checkpoint's spec, or None for a claim that reads no checkpoint.
         order: Place of the test in the run.
+        primary: Whether the gate looks at it; None for what the claim declares.
     """
 
     claim: Claim
     params: Mapping[str, str | int | float | bool]
     spec: str | None
     order: int = 0
+    primary: bool | None = None
 
     @property
     def key(self) -> str:
@@ -209,8 +211,10 @@ class Run:
         if self.baseline is not None:
             from stillwired.records.compare import check_settings
 
-            settings = self.settings
-            check_settings(self.baseline, settings.profile.name, settings.layers, settings.seed)
+            settings, profile = self.settings, self.settings.profile
+            check_settings(
+                self.baseline, profile.name, settings.layers, settings.seed, profile.sizes
+            )
         if self.expected is not None:
             self.expected.check(self.settings.models, self.settings.profile.name)
         for spec in specs:
@@ -271,6 +275,10 @@ class Run:
         models = self.settings.models
         return model_ids(models)[models.index(spec)] if spec in models else model_ids([spec])[0]
 
+    def note_code(self, digests: Mapping[str, str]) -> None:
+        """Put the code that the run began with into the record: digests by name."""
+        self.folder.note("code", "code", dict(digests))
+
     def note_corpus(self, facts: Mapping[str, Any]) -> None:
         """Put the text that was measured on into the record: its name, digest and sizes."""
         self.folder.note("corpus", "corpus", dict(facts))
@@ -314,7 +322,7 @@ class Run:
         """Judge a cell and keep it, with everything it was judged from, at once."""
         from stillwired.judge.verdicts import judge_cell
 
-        verdict: Verdict = judge_cell(cell.claim, evidence, dict(cell.params))
+        verdict: Verdict = judge_cell(cell.claim, evidence, dict(cell.params), cell.primary)
         self.folder.add(
             cell.claim,
             verdict,
@@ -341,6 +349,7 @@ class Run:
             checkpoints=self.folder.notes("checkpoint"),
             started=self.started,
             redraw=settings.redraw.label if settings.redraw is not None else "",
+            sizes=settings.profile.sizes,
         )
 
 

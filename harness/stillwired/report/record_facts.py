@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from stillwired.records.making import called
 from stillwired.report.html import safe
 from stillwired.report.reproduce import recipe
 from stillwired.report.shown import Shown
@@ -50,8 +51,11 @@ def _facts(shown: Shown) -> Iterator[str]:
     if data.get("redraw"):
         yield _pair("redraw", data["redraw"])
     yield _pair("Python", f"{environment['python']}, {count(environment['threads'])} threads")
-    yield _pair("platform", f"{environment['platform']}, {environment['processor']}")
+    machine = (environment.get(name) for name in ("platform", "processor", "cpu"))
+    yield _pair("platform", ", ".join(part for part in machine if part))
     yield _pair("packages", ", ".join(f"{k} {v}" for k, v in environment["packages"].items()))
+    for name, digest in environment.get("code", {}).items():
+        yield _pair(f"code of {called(name)}", f"sha256 {digest}")
     yield _pair("digest of the record", data["digest"])
     if "started" in times:
         yield _pair("started", f"{times['started']}, took {duration(times['seconds'])}")

@@ -61,8 +61,8 @@ def recipe(record: Json) -> Recipe:
     packages = environment["packages"]
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     notes.append(
-        f"With Python {environment['python']} and {versions} on the same machine the digest comes "
-        "out the same; elsewhere the last digits of a figure may differ."
+        f"With the same code, Python {environment['python']} and {versions} on the same machine "
+        "the digest comes out the same; elsewhere the last digits of a figure may differ."
     )
     return Recipe(shlex.join(words), tuple(notes))
 

@@ -1,14 +1,16 @@
-"""Which source code a cached value depends on, as one digest.
+"""Which source code a cached value or a record depends on, as one digest.
 
-A cached value is only as good as the code that made it. The digest covers the named modules
+A cached value is only as good as the code that made it. Its digest covers the named modules
 and, by reading their import statements, every module of this package that they import in turn.
-Nothing is imported to find out, so asking costs milliseconds and never loads torch.
+Nothing is imported to find out, so asking costs milliseconds and never loads torch. A record is
+made by all of the package that measures and judges.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +22,10 @@ _ROOT = Path(__file__).resolve().parents[1]
 # The store and the errors carry values, they do not make them: a better error message must not
 # throw hours of fitting away.
 _UNCOUNTED = (f"{PACKAGE}.store", f"{PACKAGE}.errors")
+
+# Nor does what only shows, afterwards, what a record says.
+_SHOWING = (f"{PACKAGE}.report", f"{PACKAGE}.commands", f"{PACKAGE}.cli")
+_TABLES = (".toml", ".json", ".jsonl")
 
 
 def code_digest(*module_names: str) -> str:
@@ -53,15 +59,42 @@ def code_digest(*module_names: str) -> str:
         stat = path.stat()
         pending.extend(_imports(name, path, stat.st_mtime_ns, stat.st_size))
 
+    return files_digest(sources)
+
+
+def package_digest() -> str:
+    """Digest everything of this package that has a part in a record: sources and tables of data.
+
+    Left out are the store and the errors, and what shows a record once it is there: the rooms
+    report and commands, and the command line.
+    """
+    files = {}
+    for path in _ROOT.rglob("*"):
+        if path.suffix == ".py" or path.suffix in _TABLES:
+            name = ".".join((PACKAGE, *path.relative_to(_ROOT).with_suffix("").parts))
+            if not _within(name, (*_UNCOUNTED, *_SHOWING)):
+                files[path.relative_to(_ROOT).as_posix()] = path
+    return files_digest(files)
+
+
+def files_digest(files: Mapping[str, Path]) -> str:
+    """Digest text files under the names that they are given, in any order.
+
+    Line ends do not count, since a checkout may translate them.
+    """
     digest = hashlib.sha256()
-    for name in sorted(sources):
-        content = hashlib.sha256(sources[name].read_bytes()).hexdigest()
-        digest.update(f"{name} {content}\n".encode())
+    for name in sorted(files):
+        text = files[name].read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{name} {hashlib.sha256(text).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
 def _uncounted(name: str) -> bool:
-    return any(name == room or name.startswith(f"{room}.") for room in _UNCOUNTED)
+    return _within(name, _UNCOUNTED)
+
+
+def _within(name: str, rooms: tuple[str, ...]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
 
 
 def _source_of(name: str) -> Path | None:

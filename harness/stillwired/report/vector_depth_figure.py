@@ -32,6 +32,7 @@ COLOURED = 10
 
 _HEIGHT, _WIDE, _TALL = 4.56, 6.75, 4.0
 _KEYS = 7.75  # where the keys begin, in inches
+_EDGE = 0.02  # a declared depth at a band's edge may stand a little beyond, rounded to a block
 _ROW = 0.205
 _SHADES = ("#edf3f8", "#f5f1ea")
 # Okabe and Ito's, without the black that the mean has and the yellow that paper swallows.
@@ -143,7 +144,7 @@ def _frame(axes: Axes, top: float) -> None:
     axes.set_xlim(-0.015, 1.015)
     axes.set_ylim(0, top * 1.06)
     for (name, low, high), shade in zip(BANDS, _SHADES, strict=True):
-        axes.axvspan(low, high, color=shade, linewidth=0, zorder=0)
+        axes.axvspan(low - _EDGE, min(high + _EDGE, 1.0), color=shade, linewidth=0, zorder=0)
         middle = (low + high) / 2
         axes.text(middle, top * 1.045, name, ha="center", va="top", fontsize=8.5, color=GREY)
     axes.set_xticks([k / 10 for k in range(0, 11, 2)])

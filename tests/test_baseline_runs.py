@@ -111,12 +111,8 @@ PLAIN = ("-pno:cacheprovider", "-pno:benchmark", "-pno:hypothesispytest", "-pno:
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(secluded, pytester, monkeypatch):
     """Run a suite on a checkpoint; what is not given is taken from the run before."""
-    for name in ("COLUMNS", "CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STILLWIRED_CACHE", str(pytester.path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(pytester.path)
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\naddopts = --strict-markers\n")

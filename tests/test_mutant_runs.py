@@ -19,6 +19,7 @@ from stillwired.cli import main
 from stillwired.records.record import read_record
 from stillwired.store.cache import Store
 from tests.instruments.conftest import made_checkpoint, made_corpus
+from tests.made_up_claims import CLAIM
 from tests.running import ROOT, WITHOUT
 
 pytest_plugins = ["pytester"]
@@ -36,7 +37,7 @@ def pytest_claims_prepare(spec, say):
     return SimpleNamespace(name=spec, layers=9, to_json=lambda: known)
 """
 
-CLAIMS = """
+HEAD = """
 import pytest
 
 from stillwired.errors import EngineError
@@ -46,26 +47,17 @@ from stillwired.judge import *
 def arm(share, rows=60):
     names = [f"d{k}" for k in range(rows)]
     return Outcome("arm", names, names, [float(k < share * rows) for k in range(rows)])
-
-
-def claim(name, mutant="the same target whatever N", **more):
-    return Claim(
-        id=f"a-paper/{name}",
-        version=1,
-        says="It is so.",
-        source=Paper("a-paper", "A Paper", "A. Author", "Venue 2026").at("Table 1"),
-        published="0.5",
-        expects=(Level("arm", at_least=0.2),),
-        margin=0.1,
-        mutant=mutant,
-        **more,
-    )
-
+"""
+CLAIMS = (
+    HEAD
+    + CLAIM
+    + """
 
 @pytest.mark.claim(claim("noticing"))
 def test_noticing(checkpoint_spec, judge):
     judge(arm=arm(0.0 if "same-target" in checkpoint_spec else 0.9))
 """
+)
 
 NOTICED_BY_THE_ENGINE = """
 
@@ -107,12 +99,8 @@ def test_larger(checkpoint_spec, judge):
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(secluded, pytester):
     """Make a folder of claims and run pytest on it, under three mutants."""
-    for name in ("COLUMNS", "CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("STILLWIRED_CACHE", str(pytester.path / "cache"))
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\n")
 

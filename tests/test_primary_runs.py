@@ -13,6 +13,7 @@ import scipy.stats  # noqa: F401
 import stillwired.judge.verdicts  # noqa: F401
 from stillwired.cli import main
 from stillwired.records.record import read_record
+from tests.made_up_claims import CLAIM
 
 pytest_plugins = ["pytester"]
 
@@ -39,37 +40,23 @@ def arm(p, rows=400):
     hits = [float((k * 0.6180339887) % 1 < p) for k in range(rows)]
     names = [f"w{k}" for k in range(rows)]
     return Outcome("arm", names, names, hits)
-
-
-def claim(name, primary):
-    return Claim(
-        id=f"a-paper/{name}",
-        version=1,
-        says="It is so.",
-        source=Paper("a-paper", "A Paper", "A. Author", "Venue 2026").at("Table 1"),
-        published="0.5",
-        expects=(Level("arm", at_least=0.2),),
-        margin=0.1,
-        mutant="the same target whatever N",
-        primary=primary,
-    )
 """
 # Dead on the first task of one's own, whose mutants are dead as well.
 WORDS = """
 
-@pytest.mark.claim(claim("words", {"task": "built-in"}))
+@pytest.mark.claim(claim("words", primary={"task": "built-in"}))
 def test_words(checkpoint_spec, task, judge):
     judge(arm=arm(0.5 if task != "mine" else LEVEL))
 """
 OTHERS = """
 
-@pytest.mark.claim(claim("others", {"task": "built-in", "form": "arrow"}))
+@pytest.mark.claim(claim("others", primary={"task": "built-in", "form": "arrow"}))
 @pytest.mark.parametrize("form", ["qa", "arrow"])
 def test_others(checkpoint_spec, task, form, judge):
     judge(arm=arm(0.5))
 
 
-@pytest.mark.claim(claim("larger", {"reader": "slow"}))
+@pytest.mark.claim(claim("larger", primary={"reader": "slow"}))
 @pytest.mark.parametrize(
     "reader", [pytest.param("slow", marks=pytest.mark.standard), "quick", "quicker"]
 )
@@ -82,18 +69,14 @@ ONE, TWO = "test_words.py::test_words", "test_others.py::test_others"
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(secluded, pytester):
     """Make two files of claims about tasks, and run pytest on them."""
-    for name in ("COLUMNS", "CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STILLWIRED_CACHE", str(pytester.path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     pytester.makeini("[pytest]\n")
 
     def run(*arguments, tasks=("mine", "yours"), level=DEAD, record="record"):
         pytester.makeconftest(f"TASKS = {list(tasks)!r}\n{CONFTEST}")
         words = WORDS.replace("LEVEL", str(level))
-        pytester.makepyfile(test_words=HEAD + words, test_others=HEAD + OTHERS)
+        pytester.makepyfile(test_words=HEAD + CLAIM + words, test_others=HEAD + CLAIM + OTHERS)
         return pytester.runpytest_inprocess(
             *WITHOUT, "--claims-model=tiny", f"--claims-record={record}.json", *arguments
         )

@@ -104,12 +104,8 @@ PLAIN = [f"-pno:{plugin}" for plugin in ("cacheprovider", "benchmark", "hypothes
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(secluded, pytester):
     """Make a folder of claims, a file each, and run pytest on it."""
-    for name in ("COLUMNS", "CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STILLWIRED_CACHE", str(pytester.path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\naddopts = --strict-markers\n")
 

@@ -32,7 +32,7 @@ from stillwired.instruments.head_effects import (
     written,
 )
 from stillwired.instruments.interventions import Answers, Head, Insert, Intervention, answers
-from stillwired.instruments.questions import Parts, Question, scored
+from stillwired.instruments.questions import Parts, Question, hits_of_always, scored
 from stillwired.instruments.task_readings import TaskReadings
 from stillwired.outcomes import Outcome
 
@@ -104,8 +104,8 @@ class TaskVectors:
         counted = [k for k, question in enumerate(asked) if not question.copies]
         if not counted:
             return [], np.empty(0), 0.0
-        questions, said = [asked[k] for k in counted], self.readings.commonest(name)
-        always = np.array([float(question.answer == said) for question in questions])
+        questions = [asked[k] for k in counted]
+        always = hits_of_always(self.readings.commonest(name), questions)
         hits = self.means(name).hits[counted].astype(float)
         return questions, hits - always, float(always.mean())
 

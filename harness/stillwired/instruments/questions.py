@@ -239,6 +239,11 @@ def ask_in_frame(
     return _enough(checkpoint, asked, most, copies)
 
 
+def hits_of_always(said: int, questions: Sequence[Question]) -> NDArray[np.float64]:
+    """Hits of a guesser that says one token whatever is asked [questions]."""
+    return np.array([float(question.answer == said) for question in questions])
+
+
 def scored(
     name: str,
     questions: Sequence[Question],

@@ -17,7 +17,7 @@ from stillwired.data.composed_tasks import composition, split_lists
 from stillwired.errors import UnsuitableTaskError
 from stillwired.instruments.function_vectors import COMMONEST, TaskVectors, called
 from stillwired.instruments.interventions import Insert, answers
-from stillwired.instruments.questions import scored
+from stillwired.instruments.questions import hits_of_always, scored
 from stillwired.instruments.vocabulary_decoding import decoded, rebuilt
 from stillwired.instruments.word_offset import offset_guesses
 from stillwired.outcomes import Outcome
@@ -165,8 +165,7 @@ class ComposedVectors:
         kept = self._tried
         labels = [str(label) for label in kept["labels"]]
         if vector == COMMONEST:
-            said = self.readings.commonest(name)
-            scores = np.array([float(question.answer == said) for question in questions])
+            scores = hits_of_always(self.readings.commonest(name), questions)
         elif vector in labels:
             scores = kept["hits"][:, labels.index(vector)]
         else:

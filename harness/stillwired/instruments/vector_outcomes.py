@@ -21,7 +21,7 @@ from stillwired.instruments.depths import Band, Depth, resolve_depth
 from stillwired.instruments.function_vectors import COMMONEST, DRAWS, VECTORS, TaskVectors, called
 from stillwired.instruments.head_effects import replacing
 from stillwired.instruments.interventions import Insert, Intervention, answers
-from stillwired.instruments.questions import Question, scored
+from stillwired.instruments.questions import Question, hits_of_always, scored
 from stillwired.outcomes import Factor, Outcome
 
 ALL_TASKS = "all tasks"
@@ -426,7 +426,7 @@ class VectorOutcomes:
         which = ", ".join([name, *map(str, given.values())])
         self.readings.count_cells(what, which, kept["cells"])
         labels = [str(label) for label in kept["labels"]]
-        always = np.array([float(question.answer == commonest) for question in questions])
+        always = hits_of_always(commonest, questions)
         return Tried(
             questions,
             dict(zip(labels, kept["probabilities"].T, strict=True)),

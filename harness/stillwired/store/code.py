@@ -47,7 +47,7 @@ def code_digest(*module_names: str) -> str:
     sources: dict[str, Path] = {}
     while pending:
         name = pending.pop()
-        if name in sources or _uncounted(name):
+        if name in sources or _within(name, _UNCOUNTED):
             continue
         path = _source_of(name)
         if path is None:
@@ -87,10 +87,6 @@ def files_digest(files: Mapping[str, Path]) -> str:
         text = files[name].read_bytes().replace(b"\r\n", b"\n")
         digest.update(f"{name} {hashlib.sha256(text).hexdigest()}\n".encode())
     return digest.hexdigest()
-
-
-def _uncounted(name: str) -> bool:
-    return _within(name, _UNCOUNTED)
 
 
 def _within(name: str, rooms: tuple[str, ...]) -> bool:

@@ -34,6 +34,12 @@ from stillwired.errors import MismatchError
 PACK_CELLS = 512
 """Cells in a pack. Attention grows with the square: twice the cells cost four times the scores."""
 
+MOST_CELLS = 1_024
+"""Cells in a pack on a GPU, where a small pass costs no less than one of a few times its size."""
+
+PACK_NUMBERS = 2**22
+"""Cells times width that a pack may have on a GPU: training keeps every block's states."""
+
 CHECK_SHARE = 0.02
 """Cells that may be spent on recomputing, as a share of the cells that ran."""
 
@@ -57,18 +63,20 @@ class Cone:
 
     Args:
         engine: What reads and edits.
-        pack_cells: Row budget: most cells in one sequence. Memory grows with its square.
+        pack_cells: Row budget: most cells in one sequence, by default what fits the engine's
+            device. Memory grows with its square.
 
     Attributes:
         engine: The same.
+        pack_cells: The row budget.
         refusal: Why the full forward is used for this model, or None.
         checked: Prompts that were recomputed by the full forward.
         worst: Largest difference that was found.
     """
 
-    def __init__(self, engine: Engine, pack_cells: int = PACK_CELLS) -> None:
+    def __init__(self, engine: Engine, pack_cells: int | None = None) -> None:
         self.engine = engine
-        self.pack_cells = pack_cells
+        self.pack_cells = pack_cells or fitting_cells(engine)
         self.refusal = engine.anatomy.family.cone
         self.checked = 0
         self.worst = 0.0
@@ -248,6 +256,13 @@ class Plan:
             grad=grad,
             progress=in_cells,
         )
+
+
+def fitting_cells(engine: Engine) -> int:
+    """Return how many cells a pack has on the engine's device, for its model."""
+    if engine.checkpoint.regime.device == "cpu":
+        return PACK_CELLS
+    return max(PACK_CELLS, min(MOST_CELLS, PACK_NUMBERS // engine.anatomy.width))
 
 
 def _touches(edits: Sequence[Edit], lengths: Sequence[int]) -> tuple[tuple[Touch, ...], ...]:

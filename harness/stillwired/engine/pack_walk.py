@@ -22,6 +22,9 @@ from stillwired.engine.reading import total
 from stillwired.engine.tracing import read_place, write_place
 from stillwired.errors import EngineError
 
+Masks = dict[tuple[torch.device, torch.dtype], Tensor]
+"""The mask of the blocks that attend alike, by where and how they compute."""
+
 
 @dataclass(frozen=True)
 class Alteration:
@@ -164,11 +167,12 @@ def walk_pack(model: Any, walk: PackWalk) -> dict[str, Any]:
         by cell, the prompt and whether the state differs.
     """
     found: dict[str, Any] = {"values": {}, "totals": {}, "differs": []}
-    seen = state = None
+    masks: Masks = {}
+    state = None
     for call, stops in walk.blocks:
-        if seen is None or call.anew:
-            seen = may_attend(walk.layout, call.size, call.block, call.window)
-        _hand_over(model.get(call.path), walk, call, seen)
+        if call.anew:
+            masks.clear()
+        _hand_over(model.get(call.path), walk, call, masks)
         for stop in stops:
             state = _visit(model.get(stop.place.path), stop, found)
     if walk.ending is not None and state is not None:
@@ -176,7 +180,7 @@ def walk_pack(model: Any, walk: PackWalk) -> dict[str, Any]:
     return found
 
 
-def _hand_over(envoy: Any, walk: PackWalk, call: BlockCall, seen: Tensor) -> None:
+def _hand_over(envoy: Any, walk: PackWalk, call: BlockCall, masks: Masks) -> None:
     """Give a block its cells, with their mask and their positions."""
     args, kwargs = envoy.inputs
     given = {**dict(zip(walk.arguments, args, strict=False)), **kwargs}
@@ -190,9 +194,7 @@ def _hand_over(envoy: Any, walk: PackWalk, call: BlockCall, seen: Tensor) -> Non
     if alibi is not None:
         # Built for positions 0, 1, 2, …; every cell takes that of its own position.
         alibi = alibi[..., walk.layout.positions[: call.size].to(alibi.device)]
-    low = torch.finfo(states.dtype).min
-    mask = torch.zeros(seen.shape, dtype=states.dtype).masked_fill(~seen, low)
-    mask = mask.to(states.device)[None, None]
+    mask = _mask(walk, call, states, masks)
     if walk.alibi_scale is not None and alibi is not None:
         mask = mask + alibi.to(mask.device) * walk.alibi_scale
     fitted: dict[str, Any] = {}
@@ -219,6 +221,16 @@ def _hand_over(envoy: Any, walk: PackWalk, call: BlockCall, seen: Tensor) -> Non
         tuple(values[: len(args)]),
         dict(zip(kwargs, values[len(args) :], strict=True)),
     )
+
+
+def _mask(walk: PackWalk, call: BlockCall, states: Tensor, masks: Masks) -> Tensor:
+    """Return what is added to a block's scores, made where they are; kept for the next blocks."""
+    where = states.device, states.dtype
+    if where not in masks:
+        seen = may_attend(walk.layout.to(states.device), call.size, call.block, call.window)
+        low = torch.finfo(states.dtype).min
+        masks[where] = states.new_zeros(seen.shape).masked_fill(~seen, low)[None, None]
+    return masks[where]
 
 
 def _visit(envoy: Any, stop: Stop, found: dict[str, Any]) -> Tensor:

@@ -12,7 +12,7 @@ first of them lends its cells to the others, which enter only there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -93,6 +93,10 @@ class Layout:
     levels: Tensor
     own: Tensor
     lenders: Tensor
+
+    def to(self, device: torch.device) -> Layout:
+        """Return the same on a device."""
+        return Layout(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
 @dataclass(frozen=True)

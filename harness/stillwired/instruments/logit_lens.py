@@ -123,11 +123,11 @@ class LogitLens:
         for start in range(0, len(states), 512):
             part = torch.from_numpy(np.array(states[start : start + 512]))
             logits = engine.unembed(engine.final_norm(part)).float()
-            scores = torch.log_softmax(logits, -1).cpu()
-            found["argmax"].append(scores.argmax(-1).numpy())
+            scores = torch.log_softmax(logits, -1)
+            found["argmax"].append(scores.argmax(-1).cpu().numpy())
             for name, ids in tokens.items():
-                asked = torch.from_numpy(ids[start : start + 512, None])
-                found[name].append(-scores.gather(1, asked)[:, 0].double().numpy())
+                asked = torch.from_numpy(ids[start : start + 512, None]).to(scores.device)
+                found[name].append(-scores.gather(1, asked)[:, 0].double().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _cached(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.tasks import Task
-from stillwired.engine.cone import PACK_CELLS, Cone
+from stillwired.engine.cone import Cone, fitting_cells
 from stillwired.engine.engine import Engine
 from stillwired.instruments.depths import Depth
 from stillwired.instruments.function_vectors import TaskVectors
@@ -58,7 +58,8 @@ class RedrawnTasks(TaskReadings):
     @cached_property
     def cone(self) -> Cone:
         """What runs the passes."""
-        return Cone(self.engine(), PACK_CELLS // self._redraw.cut)
+        engine = self.engine()
+        return Cone(engine, fitting_cells(engine) // self._redraw.cut)
 
     def about(self, tasks: Mapping[str, Task], parts: Mapping[str, Parts]) -> RedrawnTasks:
         """Return readings of other tasks, drawn anew as these are."""

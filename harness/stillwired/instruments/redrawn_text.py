@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stillwired.checkpoints.checkpoint import Checkpoint
 from stillwired.data.corpus import Corpus
-from stillwired.engine.cone import PACK_CELLS, Cone
+from stillwired.engine.cone import Cone, fitting_cells
 from stillwired.engine.engine import Engine
 from stillwired.errors import CorpusError
 from stillwired.instruments.moments import Moments
@@ -140,7 +140,8 @@ class RedrawnPasses(PromptPasses):
     @cached_property
     def cone(self) -> Cone:
         """What runs the passes."""
-        return Cone(self.text.engine(), PACK_CELLS // self._cut)
+        engine = self.text.engine()
+        return Cone(engine, fitting_cells(engine) // self._cut)
 
     def kept_by(self, part: str, asked: Asked) -> TextReadings:
         """Return the redrawn readings: other rows are read, with a state or without."""

@@ -13,21 +13,13 @@ from stillwired.data.task_prompts import frames
 from stillwired.data.task_sizes import DEPTHS
 from stillwired.data.tasks import split
 from stillwired.errors import UnsuitableTaskError
-from stillwired.instruments import function_vectors, vector_outcomes
+from stillwired.instruments import function_vectors, vector_trials
 from stillwired.instruments.depths import resolve_depth
-from stillwired.instruments.function_vectors import VECTORS, TaskVectors
+from stillwired.instruments.function_vectors import COMMONEST, DRAWS, VECTORS, TaskVectors
 from stillwired.instruments.head_effects import ranked, replacing
 from stillwired.instruments.interventions import Answers, Insert, answers
-from stillwired.instruments.vector_outcomes import (
-    ALL_TASKS,
-    COMMONEST,
-    DRAWS,
-    EARLY,
-    LATE,
-    LONG_BEFORE,
-    VectorOutcomes,
-    reaches,
-)
+from stillwired.instruments.vector_outcomes import ALL_TASKS, EARLY, LATE, VectorOutcomes, reaches
+from stillwired.instruments.vector_trials import LONG_BEFORE
 from stillwired.outcomes import paired
 from tests.instruments.conftest import BLOCKS
 from tests.instruments.test_task_readings import (
@@ -69,7 +61,7 @@ def any_task():
     """A random model does nothing well, and hardly anything that is judged is answered rightly."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(function_vectors, "ABLE", -1.0)
-        patch.setattr(vector_outcomes, "answers", answering)
+        patch.setattr(vector_trials, "answers", answering)
         yield
 
 
@@ -567,7 +559,7 @@ def test_a_depth_that_differs_between_tasks_is_not_told_of_all(vectors, on_all, 
 
 
 def test_answers_are_the_models(vectors, tmp_path, monkeypatch):
-    monkeypatch.setattr(vector_outcomes, "answers", answers)
+    monkeypatch.setattr(vector_trials, "answers", answers)
     apart, cone, name = vectors_in(tmp_path), vectors.readings.cone, "gamma"
     on = VectorOutcomes(apart, name)
     means, top = vectors.means(name), vectors.heads()

@@ -1,16 +1,15 @@
 """Function vectors as outcomes: what is answered with a vector, with heads, and without.
 
-Todd et al. 2024. Everything here is judged on rows that nothing was fitted to or chosen on. Each
-vector is inserted at the depth that was best for it on the choose split. What is measured at
-once is cached at once, so that a prompt that many interventions share runs once.
+Todd et al. 2024. What is asked, and under which interventions, is
+`stillwired.instruments.vector_trials`'s matter; here it is told which answers belong together and
+how they are scored.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,9 @@ from numpy.typing import NDArray
 from stillwired.data.task_prompts import frames
 from stillwired.errors import UnsuitableTaskError
 from stillwired.instruments.depths import Band, Depth, resolve_depth
-from stillwired.instruments.function_vectors import COMMONEST, DRAWS, VECTORS, TaskVectors, called
-from stillwired.instruments.head_effects import replacing
-from stillwired.instruments.interventions import Insert, Intervention, answers
-from stillwired.instruments.questions import Question, hits_of_always, scored
+from stillwired.instruments.function_vectors import VECTORS, TaskVectors, called
+from stillwired.instruments.questions import Question, scored
+from stillwired.instruments.vector_trials import VectorTrials
 from stillwired.outcomes import Factor, Outcome
 
 ALL_TASKS = "all tasks"
@@ -29,29 +27,6 @@ ALL_TASKS = "all tasks"
 
 EARLY = Band("early to middle", 0.2, 0.6)
 LATE = Band("late", 0.8, 1.0)
-
-LONG_BEFORE = (
-    "The harbour was quiet that evening. Two fishermen were mending a net by the wall, and "
-    "neither of them looked up when the ferry came in. A girl with a red umbrella got off first, "
-    "then a man who carried a cello, and after him nobody for a while. The lamps went on one by "
-    "one along the quay. It had rained since noon, and nothing suggested that it would stop. "
-)
-"""Text in front of a question that has nothing to do with any task."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """What was answered to some questions under named interventions.
-
-    Attributes:
-        questions: The questions.
-        probabilities: Of the right answer, by name [questions].
-        hits: Whether the right answer was the likeliest, by name [questions].
-    """
-
-    questions: Sequence[Question]
-    probabilities: Mapping[str, NDArray[np.float64]]
-    hits: Mapping[str, NDArray[np.float64]]
 
 
 def reaches(band: Band, depth: Depth, blocks: int) -> bool:
@@ -79,6 +54,7 @@ class VectorOutcomes:
     def __init__(self, vectors: TaskVectors, task: str) -> None:
         self.vectors, self.task = vectors, task
         self.readings = vectors.readings
+        self.trials = VectorTrials(vectors)
 
     # Heads put back into prompts with shuffled labels
 
@@ -97,8 +73,8 @@ class VectorOutcomes:
         """
 
         def read(name: str) -> Outcome:
-            tried = self._shuffled(name)
-            gain = self._of_heads(tried, heads) - tried.probabilities["nothing"]
+            tried = self.trials.shuffled(name)
+            gain = tried.of_heads(heads) - tried.probabilities["nothing"]
             return self._scored(name, f"lift, {heads} heads", tried.questions, gain, heads=heads)
 
         return self._each(read)
@@ -111,8 +87,8 @@ class VectorOutcomes:
         """
 
         def read(name: str) -> Outcome:
-            tried = self._shuffled(name)
-            scores = _known(tried.hits, vector)
+            tried = self.trials.shuffled(name)
+            scores = tried.hits_of(vector)
             label = f"shuffled labels, {called(vector)}"
             return self._scored(name, label, tried.questions, scores, vector=vector)
 
@@ -167,16 +143,16 @@ class VectorOutcomes:
         """
 
         def read(name: str) -> Outcome:
-            tried = self._transfer(name, form)
+            tried = self.trials.transfer(name, form)
             wanted = [other for other in self.readings.sizes.forms if other != form]
             if vector == "own" and not wanted:
                 raise UnsuitableTaskError(
                     "Vectors are extracted from one format only, so that none can be transferred."
                 )
             if vector == "own":
-                scores = np.mean([_known(tried.hits, other) for other in wanted], axis=0)
+                scores = np.mean([tried.hits_of(other) for other in wanted], axis=0)
             else:
-                scores = _known(tried.hits, vector)
+                scores = tried.hits_of(vector)
             label = f"zero-shot, written as {form}, {called(vector)}"
             return self._scored(name, label, tried.questions, scores, form=form, vector=vector)
 
@@ -203,9 +179,9 @@ class VectorOutcomes:
         kind = "long text" if long else "text"
 
         def read(name: str) -> Outcome:
-            tried = self._text(name, long)
+            tried = self.trials.in_text(name, long)
             label = f"in natural {kind}, {called(vector)}"
-            scores = _known(tried.hits, vector)
+            scores = tried.hits_of(vector)
             return self._scored(name, label, tried.questions, scores, vector=vector)
 
         fit = [n for n in self.vectors.carriers if frames(self.readings.task(n))]
@@ -262,176 +238,15 @@ class VectorOutcomes:
         return scored(f"{name}: {label}", questions, scores, task=name, **factors)
 
     def _transferred(self, name: str, form: str, of: str) -> Outcome:
-        tried = self._transfer(name, form)
+        tried = self.trials.transfer(name, form)
         label = f"zero-shot, written as {form}, vector from {of}"
         return self._scored(name, label, tried.questions, tried.hits[of], form=form, extracted=of)
 
     def _zero_shot_scored(self, name: str, which: str, vector: str) -> Outcome:
-        tried = self._zero_shot(name)
+        tried = self.trials.zero_shot(name)
         label = f"zero-shot, {called(vector)}" + (f", {which}" if which != vector else "")
-        scores = _known(tried.hits, which)
+        scores = tried.hits_of(which)
         return self._scored(name, label, tried.questions, scores, vector=vector, depth=which)
-
-    def _of_heads(self, tried: Tried, heads: str) -> NDArray[np.float64]:
-        # A random vector is no random head: where no head is left to draw, nothing stands for them.
-        of = {label: p for label, p in tried.probabilities.items() if label not in VECTORS}
-        drawn = [p for label, p in of.items() if label.startswith(f"{heads} #")]
-        if drawn:
-            return np.mean(drawn, axis=0)  # type: ignore[no-any-return]
-        return _known(of, heads)
-
-    def _zero_shot(self, name: str) -> Tried:
-        vectors = self.vectors
-
-        def tried() -> dict[str, Intervention]:
-            at = vectors.depth(name)
-            doubled = vectors.vector(name, heads=vectors.heads(2 * vectors.count))
-            return {
-                "nothing": None,
-                **{d.label: vectors.inserted(name, "own", d) for d in self.readings.depths},
-                **{v: vectors.inserted(name, v, vectors.depth(name, v)) for v in VECTORS[1:]},
-                "doubled": Insert(at.block, doubled),
-            }
-
-        questions = self.readings.questions(name, "judge", "zero-shot")
-        always = self.readings.commonest(name)
-        return self._try("zero-shot questions", name, {}, questions, tried, always)
-
-    def _shuffled(self, name: str) -> Tried:
-        vectors = self.vectors
-
-        def tried() -> dict[str, Intervention]:
-            means, top = vectors.means(name), vectors.heads()
-            chosen = {
-                "top": top,
-                "first": top[:1],
-                "doubled": vectors.heads(2 * vectors.count),
-                **{f"random #{k}": vectors.random_heads(name, k, top) for k in range(DRAWS)},
-                **{
-                    f"other random #{k}": vectors.random_heads(name, DRAWS + k, top)
-                    for k in range(DRAWS)
-                },
-            }
-            if set(vectors.carriers) - {name}:
-                found = vectors.heads(without=name)
-                chosen["without"] = found
-                for k in range(2 * DRAWS):
-                    others = vectors.random_heads(name, 2 * DRAWS + k, found)
-                    which = "random for without" if k < DRAWS else "other random for without"
-                    chosen[f"{which} #{k}"] = others
-            return {
-                "nothing": None,
-                **{v: vectors.inserted(name, v, vectors.depth(name, v)) for v in VECTORS},
-                **{label: replacing(means, heads) for label, heads in chosen.items() if heads},
-            }
-
-        questions = self.readings.questions(name, "judge", "shuffled")
-        always = self.readings.commonest(name)
-        return self._try("questions with shuffled labels", name, {}, questions, tried, always)
-
-    def _transfer(self, name: str, form: str) -> Tried:
-        vectors = self.vectors
-
-        def tried() -> dict[str, Intervention]:
-            at = vectors.depth(name)
-            return {
-                "nothing": None,
-                **{
-                    other: Insert(at.block, vectors.vector(name, other))
-                    for other in self.readings.sizes.forms
-                },
-                **{
-                    v: vectors.inserted(name, v, vectors.depth(name, v))
-                    for v in ("another task's", "random")
-                },
-            }
-
-        questions = self.readings.questions(name, "judge", "zero-shot", form)
-        given = {"written": form, "forms": list(self.readings.sizes.forms)}
-        always = self.readings.commonest(name, form)
-        return self._try(f"questions written as {form}", name, given, questions, tried, always)
-
-    def _text(self, name: str, long: bool) -> Tried:
-        shown = frames(self.readings.task(name))
-        if not shown:
-            raise UnsuitableTaskError(f"The inputs of {name} fit into no natural text.")
-        vectors = self.vectors
-
-        def tried() -> dict[str, Intervention]:
-            names = ("own", "another task's", "random")
-            return {
-                "nothing": None,
-                **{v: vectors.inserted(name, v, vectors.depth(name, v)) for v in names},
-            }
-
-        before = LONG_BEFORE if long else ""
-        by_frame = [
-            self._try(
-                f"{'long ' if long else ''}natural text",
-                name,
-                {"frame": frame, "before": before},
-                self.readings.in_text(name, frame, before),
-                tried,
-                self.readings.commonest(name, frame=frame),
-            )
-            for frame in shown
-        ]
-        # A tokenizer may join another word in one frame: what all frames ask is judged.
-        common = set.intersection(*({q.example for q in t.questions} for t in by_frame))
-        rows = [[k for k, q in enumerate(t.questions) if q.example in common] for t in by_frame]
-        if not common:
-            raise UnsuitableTaskError(f"No question about {name} can be asked in every frame.")
-
-        def mean(of: str) -> dict[str, NDArray[np.float64]]:
-            return {
-                label: np.mean(
-                    [getattr(t, of)[label][r] for t, r in zip(by_frame, rows, strict=True)], axis=0
-                )
-                for label in getattr(by_frame[0], of)
-            }
-
-        asked = [by_frame[0].questions[k] for k in rows[0]]
-        return Tried(asked, mean("probabilities"), mean("hits"))
-
-    def _try(
-        self,
-        what: str,
-        name: str,
-        given: Mapping[str, Any],
-        questions: Sequence[Question],
-        tried: Callable[[], dict[str, Intervention]],
-        commonest: int,
-    ) -> Tried:
-        """Ask questions under named interventions, or fetch what was answered.
-
-        What always saying the commonest answer would hit is counted beside them.
-        """
-
-        def build() -> dict[str, NDArray[Any]]:
-            about = f"asking {what} about {name}"
-            self.readings.say(about)
-            interventions = tried()
-            progress = self.readings.tenths(about)
-            found = answers(self.readings.cone, questions, list(interventions.values()), progress)
-            return {
-                "labels": np.array(list(interventions)),
-                "probabilities": found.probabilities,
-                "hits": found.hits.astype(float),
-                "cells": np.array([found.cells, found.full_cells]),
-            }
-
-        # Heads and depths follow from all tasks together.
-        tasks = tuple(self.readings.tasks)
-        kept = self.readings.cached(what, tasks, {"task": name, **given}, build, __name__)
-        which = ", ".join([name, *map(str, given.values())])
-        self.readings.count_cells(what, which, kept["cells"])
-        labels = [str(label) for label in kept["labels"]]
-        always = hits_of_always(commonest, questions)
-        return Tried(
-            questions,
-            dict(zip(labels, kept["probabilities"].T, strict=True)),
-            {**dict(zip(labels, kept["hits"].T, strict=True)), COMMONEST: always},
-        )
 
 
 def _label(outcomes: Sequence[Outcome]) -> str:
@@ -445,12 +260,3 @@ def _common(outcomes: Sequence[Outcome]) -> dict[str, Factor]:
     """Return the factors in which outcomes agree."""
     first, *others = (outcome.factors for outcome in outcomes)
     return {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
-
-
-def _known(tried: Mapping[str, NDArray[np.float64]], label: str) -> NDArray[np.float64]:
-    if label not in tried:
-        raise UnsuitableTaskError(
-            f"There is nothing to compare with: {label!r} could not be tried. Tried were: "
-            f"{', '.join(tried)}."
-        )
-    return tried[label]

@@ -102,7 +102,7 @@ def test_what_differs_is_told_first(records, page):
 def test_records_alike_are_said_to_be(folder, records):
     again = read_shown(write(folder / "again.json"))
     assert differences([records[0], again]) == []
-    assert "with one profile, on one text" in atlas([records[0], again])
+    assert "measured alike" in atlas([records[0], again])
 
 
 def test_regimes_tasks_versions_and_seeds_are_held_against_each_other(folder, records, monkeypatch):

@@ -29,8 +29,8 @@ _MORE = (
     "other examples, in other batches, in another dtype or attention kernel, with other fits. Each "
     "run is a pytest of its own; those whose record is there already are not run again, unless "
     "code, claims, weights or libraries have changed, so that a calibration that was broken off "
-    "goes on. The exit code is 1 if a claim that holds comes out as FAILS or BROKEN, or if "
-    "comparisons surely call more than 1 % of them LOST. "
+    "goes on. The exit code is 1 if a claim that holds comes out as FAILS or BROKEN, or if surely "
+    "more than 1 % of the comparisons of claims that hold come out as LOST. "
     "docs/calibration.md says how to read the report."
 )
 # Whatever the ini file says: a redraw is no run of record.
@@ -56,7 +56,7 @@ def add(commands: Commands) -> None:
         "--profile",
         default=PROFILE,
         choices=PROFILES,
-        help=f"as --claims-profile (default: {PROFILE}, about a fifth of the quick profile's work)",
+        help=f"as --claims-profile (default: {PROFILE}, the smallest)",
     )
     option("--redraws", type=int, default=REDRAWS, metavar="N", help=f"of each kind ({REDRAWS})")
     option(

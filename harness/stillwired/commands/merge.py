@@ -10,8 +10,8 @@ from stillwired.commands.common import FAILED, OK, Commands, page, show
 
 _MORE = (
     "`pytest --claims-shard 2/4` judges one part of the claims and does not gate. This checks that "
-    "the records are of one run, that none is missing and no cell was judged twice, writes the "
-    "record that the undivided run would have left, and gates it as that run would have been."
+    "the records are of one run, that none is missing and that no cell was judged in two ways, "
+    "writes the record that the undivided run would have left, and gates it as that one would be."
 )
 
 

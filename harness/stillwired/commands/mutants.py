@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         "`pytest claims/ --claims-mutants` leaves a record of the undamaged checkpoint and one "
         "for each mutant; this puts them together again, without a model. The exit code is 0 if "
         "every claim fails under the mutant that it names and every damaged instrument is "
-        "noticed, but for the known survivors.",
+        "noticed, but for the known survivors, and if each of these survives still.",
     )
     mutants.add_argument("records", type=Path, nargs="+", metavar="RECORD.json")
     mutants.add_argument(

@@ -83,8 +83,8 @@ class Evidence:
         instrument: Checks that ran with the measurement.
         planted: Outcomes into which the claim's sensitivity was planted before scoring was
             done; each replaces the arm of the same name, one arm of a difference or both.
-            With them the claim must not hold. Optional: without them the judge shifts the
-            difference.
+            With them the claim must not hold. Without them the judge shifts a least difference;
+            a sensitivity of agreement takes them.
         obstacle: Why there is nothing else: what kept the cell from being measured.
         beside: Outcomes by any name that are estimated and shown next to the verdict, and that
             no word depends on.

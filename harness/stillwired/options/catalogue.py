@@ -83,7 +83,8 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "off",
         "Judge each checkpoint undamaged, then under mutants, to show that claims can fail. "
-        "No test fails by its verdict; the matrix decides. The profile is then mutants.",
+        "No test fails by its verdict; the matrix decides. Unless another is named, the profile is "
+        "then mutants.",
     ),
     Option(
         "mutants-only",
@@ -170,7 +171,7 @@ OPTIONS: tuple[Option, ...] = (
         "strict",
         "",
         "off",
-        "An INCONCLUSIVE primary cell fails the run too.",
+        "An INCONCLUSIVE primary cell fails the run too, and with a baseline an UNDECIDED change.",
     ),
     Option(
         "expected",

@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     for marker in (
         "claim(declaration): the test judges this claim about a checkpoint.",
-        "standard: the test takes trainings of its own, which the quick profile leaves out.",
+        "standard: smaller profiles leave the test out; most such take trainings of their own.",
     ):
         config.addinivalue_line("markers", marker)
     here, root = config.invocation_params.dir, config.rootpath

@@ -191,4 +191,6 @@ _DIFFERENT = (
     "These records differ in what was measured, so that cells of one row do not all rest on the "
     "same examples:"
 )
-_ALIKE = "All records were measured with one profile, on one text, in one regime."
+_ALIKE = (
+    "All records were measured alike: profile, seed, text, tasks, depths and regime are the same."
+)

@@ -21,6 +21,7 @@ def pytest_configure() -> None:
 @pytest.fixture
 def secluded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder for runs of pytest inside a test: a cache of its own, one thread, no terminal."""
+    # On a CI machine pytest repeats whole messages in its summary.
     for name in ("COLUMNS", "CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("STILLWIRED_CACHE", str(pytester.path / "cache"))

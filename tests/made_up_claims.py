@@ -1,8 +1,14 @@
-"""What made-up suites of claims have in common, as text."""
+"""What made-up suites of claims have in common."""
 
-CLAIM = """
+from __future__ import annotations
 
-def claim(name, mutant="the same target whatever N", **more):
+from typing import Any
+
+from stillwired.judge import Claim, Level, Paper
+
+
+def claim(name: str, mutant: str = "the same target whatever N", **more: Any) -> Claim:
+    """Return a claim about how often an arm hits."""
     return Claim(
         id=f"a-paper/{name}",
         version=1,
@@ -14,5 +20,3 @@ def claim(name, mutant="the same target whatever N", **more):
         mutant=mutant,
         **more,
     )
-"""
-"""A claim about how often an arm hits."""

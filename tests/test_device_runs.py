@@ -66,11 +66,8 @@ def test_read(engine, judge):
 
 
 @pytest.fixture
-def run(pytester, monkeypatch):
+def run(secluded, pytester, monkeypatch):
     """Save a tiny model, and judge it in a process of its own."""
-    for name in ("COLUMNS", "CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STILLWIRED_CACHE", str(pytester.path / "cache"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     made = tiny("llama")
     made.model.save_pretrained(pytester.path / "model")

@@ -19,7 +19,6 @@ from stillwired.cli import main
 from stillwired.records.record import read_record
 from stillwired.store.cache import Store
 from tests.instruments.conftest import made_checkpoint, made_corpus
-from tests.made_up_claims import CLAIM
 from tests.running import ROOT, WITHOUT
 
 pytest_plugins = ["pytester"]
@@ -37,27 +36,23 @@ def pytest_claims_prepare(spec, say):
     return SimpleNamespace(name=spec, layers=9, to_json=lambda: known)
 """
 
-HEAD = """
+CLAIMS = """
 import pytest
 
 from stillwired.errors import EngineError
 from stillwired.judge import *
+from tests.made_up_claims import claim
 
 
 def arm(share, rows=60):
     names = [f"d{k}" for k in range(rows)]
     return Outcome("arm", names, names, [float(k < share * rows) for k in range(rows)])
-"""
-CLAIMS = (
-    HEAD
-    + CLAIM
-    + """
+
 
 @pytest.mark.claim(claim("noticing"))
 def test_noticing(checkpoint_spec, judge):
     judge(arm=arm(0.0 if "same-target" in checkpoint_spec else 0.9))
 """
-)
 
 NOTICED_BY_THE_ENGINE = """
 

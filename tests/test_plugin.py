@@ -250,13 +250,8 @@ OPTIONS = (*PLAIN, "--claims-model", "tiny")
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(secluded, pytester):
     """Make a folder of claims and run pytest on it."""
-    # On a CI machine pytest repeats whole messages in its summary.
-    for name in ("COLUMNS", "CI", "BUILD_NUMBER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STILLWIRED_CACHE", str(pytester.path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\naddopts = --strict-markers\n")
 

@@ -13,7 +13,6 @@ import scipy.stats  # noqa: F401
 import stillwired.judge.verdicts  # noqa: F401
 from stillwired.cli import main
 from stillwired.records.record import read_record
-from tests.made_up_claims import CLAIM
 
 pytest_plugins = ["pytester"]
 
@@ -34,6 +33,7 @@ HEAD = """
 import pytest
 
 from stillwired.judge import *
+from tests.made_up_claims import claim
 
 
 def arm(p, rows=400):
@@ -76,7 +76,7 @@ def suite(secluded, pytester):
     def run(*arguments, tasks=("mine", "yours"), level=DEAD, record="record"):
         pytester.makeconftest(f"TASKS = {list(tasks)!r}\n{CONFTEST}")
         words = WORDS.replace("LEVEL", str(level))
-        pytester.makepyfile(test_words=HEAD + CLAIM + words, test_others=HEAD + CLAIM + OTHERS)
+        pytester.makepyfile(test_words=HEAD + words, test_others=HEAD + OTHERS)
         return pytester.runpytest_inprocess(
             *WITHOUT, "--claims-model=tiny", f"--claims-record={record}.json", *arguments
         )

@@ -93,12 +93,8 @@ GONE = """from pathlib import Path
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(secluded, pytester):
     """Run pytest on a small suite of claims."""
-    for name in ("COLUMNS", "CI", "BUILD_NUMBER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STILLWIRED_CACHE", str(pytester.path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(test_claims=SUITE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from stillwired.checkpoints.regime import suit_experts
 from stillwired.engine import pack_walk
-from stillwired.engine.cone import TOLERANCES, Cone
+from stillwired.engine.cone import TOLERANCES, Cone, fitting_cells
 from stillwired.engine.edits import Edit
 from stillwired.engine.engine import Engine
 from stillwired.engine.sites import (
@@ -26,7 +27,7 @@ from stillwired.engine.sites import (
     residual,
 )
 from stillwired.errors import EngineError, MismatchError
-from tests.engine.tiny import HEADS, LAYERS, VOCABULARY, WIDTH, prompts
+from tests.engine.tiny import HEADS, LAYERS, VOCABULARY, WIDTH, TinyRegime, prompts
 
 LENGTH = 9
 CLOSE = 1e-5
@@ -476,3 +477,13 @@ def test_what_does_not_fit_together_raises_before_anything_runs(cone_of):
         cone.plan(prompts(6, 4), [Edit(residual(0, -5), "add", 1.0)], [final(-1)])
     with pytest.raises(EngineError, match="nothing to read"):
         cone.plan(prompts(4), [], [])
+
+
+@pytest.mark.parametrize(
+    ("device", "width", "cells"),
+    [("cpu", 64, 512), ("cuda:0", 64, 1024), ("cuda", 5120, 819), ("cuda", 16_384, 512)],
+)
+def test_packs_are_larger_on_a_gpu_unless_the_model_is_wide(device, width, cells):
+    checkpoint = SimpleNamespace(regime=TinyRegime(device=device))
+    engine = SimpleNamespace(checkpoint=checkpoint, anatomy=SimpleNamespace(width=width))
+    assert fitting_cells(engine) == cells

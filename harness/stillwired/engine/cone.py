@@ -76,7 +76,7 @@ class Cone:
 
     def __init__(self, engine: Engine, pack_cells: int | None = None) -> None:
         self.engine = engine
-        self.pack_cells = pack_cells or fitting_cells(engine)
+        self.pack_cells = fitting_cells(engine) if pack_cells is None else pack_cells
         self.refusal = engine.anatomy.family.cone
         self.checked = 0
         self.worst = 0.0

@@ -27,14 +27,17 @@ def told(text, split, block, ahead):
     return np.concatenate([states, *fed], axis=1)
 
 
-@pytest.mark.parametrize("ahead", [0, 1, 3])
+@pytest.mark.parametrize(("ahead", "share"), [(0, 1.0), (1, 1.0), (3, 1.0), (1, 0.5)])
 @pytest.mark.parametrize("place", [0, 2])
-def test_guesses_equal_a_ridge_by_hand(untrained, text, surprisals, ahead, place, monkeypatch):
+def test_guesses_equal_a_ridge_by_hand(
+    untrained, text, surprisals, ahead, share, place, monkeypatch
+):
     monkeypatch.setattr(module, "CHUNK", 250)
-    depth = text.depths[place]
+    depth, rows = text.depths[place], int(600 * share)
     x, choose, judge = (told(text, s, depth.block, ahead) for s in ("fit", "choose", "judge"))
     assert x.shape == (600, WIDTH * (1 + ahead))
     y = np.array(text.survey.final_states("fit", ahead), dtype=np.float64)
+    x, y = x[:rows], y[:rows]
     mean, scale = x.mean(0), x.std(0)
     z, candidates = (x - mean) / scale, []
     for ridge in RIDGES:
@@ -50,14 +53,35 @@ def test_guesses_equal_a_ridge_by_hand(untrained, text, surprisals, ahead, place
 
     guesses = surprisals(predicted(judge), normed=True).argmin(1)
     expected = guesses == text.rows("judge").targets[:, ahead]
-    ours = untrained.fair_linear(ahead, depth)
+    ours = untrained.fair_linear(ahead, depth, share=share)
     # Sums in float32: a near tie may fall the other way.
     assert np.sum(ours.scores != expected) <= 1
     said = text.rows("choose").targets[:, ahead]
     scores = surprisals(predicted(choose), normed=True)[np.arange(len(said)), said]
-    kept = FedLinear(untrained.text)._fit(ahead, depth.block)
+    kept = FedLinear(untrained.text)._fit(ahead, depth.block, share)
     assert kept["choose_surprisal"] == pytest.approx(scores.mean(), rel=1e-3)
     assert ours.factors["block"] == depth.block
+
+
+def test_half_of_the_rows_are_trained_on_as_well(text, tmp_path, monkeypatch):
+    readings = TextReadings(
+        text.checkpoint, text.engine, text.corpus, text.plan, lambda: text.survey, Store(tmp_path)
+    )
+    seen = {}
+
+    def spied(start, fit, choose, *more, **options):
+        seen[len(seen)] = fit[0], len(fit[1]), len(more[0])
+        return start
+
+    monkeypatch.setattr(module, "train_on_kl", spied)
+    block = text.depths[1].block
+    for share in (1.0, 0.5):
+        FedLinear(readings)._fit(1, block, share)
+    wanted = told(text, "fit", block, 1)
+    for call, rows in enumerate((600, 300)):
+        inputs, finals, targets = seen[call]
+        assert np.allclose(inputs, wanted[:rows], atol=1e-6)
+        assert (finals, targets) == (rows, rows)
 
 
 def test_the_chosen_depth_is_the_least_surprised(untrained, text):

@@ -243,6 +243,15 @@ def test_a_learning_curve_fits_the_first_rows(untrained, text, by_hand):
     assert gain.examples.tolist() == half.examples.tolist()
 
 
+def test_the_curve_of_a_fed_map_stays_at_the_depth_that_all_rows_choose(untrained, monkeypatch):
+    chosen = untrained.fair_linear(1, few=True)
+    half = untrained.fair_linear(1, few=True, share=0.5)
+    assert half.factors == {**chosen.factors, "share": 0.5}
+    assert not np.array_equal(half.scores, chosen.scores)
+    gain = untrained.gain_from_doubling("fair linear", 1)
+    assert np.array_equal(gain.scores, chosen.scores - half.scores)
+
+
 def test_sums_of_kept_states_equal_those_of_the_pass(text, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 128)
     passed, summed = text.survey.moments(), sums_of(text.survey, 4, slice(0, 600))

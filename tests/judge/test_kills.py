@@ -81,11 +81,14 @@ def test_without_its_ability_nothing_is_killed(judged, able):
     assert not killed(sound, damaged)
 
 
-def test_too_little_text_does_not_hide_that_a_part_fails(judged):
-    needs = {"applies": (DOES, LEARNT)}
+@pytest.mark.parametrize(
+    ("otherwise", "word"), [("undecided", "INCONCLUSIVE"), ("not held", "FAILS")]
+)
+def test_too_little_text_does_not_hide_that_a_part_fails(judged, otherwise, word):
+    needs = {"applies": (DOES, replace(LEARNT, otherwise=otherwise))}
     sound = judged(0.2, needs, {"top-1": 0.6, "gain from more text": 0.5})
     damaged = judged(-0.1, needs, {"top-1": 0.6, "gain from more text": 0.5})
-    assert sound[1].verdict == damaged[1].verdict == "INCONCLUSIVE"
+    assert (sound[1].verdict, damaged[1].verdict) == ("INCONCLUSIVE", word)
     assert killed(sound, damaged)
     assert not killed(sound, sound)
     unable = judged(-0.1, needs, {"top-1": 0.3, "gain from more text": 0.5})

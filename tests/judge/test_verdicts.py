@@ -172,6 +172,34 @@ def test_a_measurement_that_falls_short_leaves_the_claim_undecided(
         assert verdict.p_fail == 1
 
 
+@pytest.mark.parametrize(
+    ("mean", "effect", "word"),
+    [
+        (0.0, 0.2, Word.HOLDS),
+        (0.5, 0.2, Word.INCONCLUSIVE),
+        (0.1, 0.2, Word.INCONCLUSIVE),
+        (0.5, 0.02, Word.INCONCLUSIVE),
+        (0.5, -0.2, Word.FAILS),
+        (0.1, -0.2, Word.FAILS),
+    ],
+)
+def test_a_measurement_that_flatters_keeps_a_claim_from_holding_only(
+    claim, evidence, outcome, noisy, mean, effect, word
+):
+    """A rival that more text would improve: the lead over it can only shrink."""
+    declared = claim(applies=(Needs("gain", at_most=0.1, otherwise="not held"),))
+    ability = {"gain": outcome("gain", noisy(mean), prefix="other")}
+    verdict = judge_cell(declared, evidence(effect, ability=ability), {})
+    without = judge_cell(claim(), evidence(effect), {})
+    assert verdict.verdict is word
+    assert verdict.p_fail == without.p_fail
+    if without.verdict is Word.HOLDS and word is Word.INCONCLUSIVE:
+        verb = {0.5: "exceeds", 0.1: "may exceed"}[mean]
+        assert verdict.reason.startswith(f"undecided while gain {verb} 0.1: {mean:.3f} (")
+    else:
+        assert verdict.reason == without.reason
+
+
 def test_several_open_needs_are_said_in_one_short_sentence(claim, evidence, outcome, noisy):
     """The limit is repeated only where it is another one."""
     declared = claim(
@@ -541,6 +569,7 @@ def test_a_report_of_what_never_varies_has_no_interval(claim, outcome):
         (0.3, "not applicable", Word.INCONCLUSIVE),
         (0.1, "undecided", Word.INCONCLUSIVE),
         (0.9, "undecided", Word.REPORTED),
+        (0.1, "not held", Word.REPORTED),
     ],
 )
 def test_a_report_applies_only_where_the_ability_is_shown(

@@ -39,16 +39,22 @@ class FedLinear:
     def __init__(self, text: TextReadings) -> None:
         self.text = text
 
-    def guesses(self, ahead: int, depth: Depth) -> NDArray[np.int64]:
-        """Guess what the model says at ``t + ahead``, for every judge row [rows]."""
+    def guesses(self, ahead: int, depth: Depth, share: float = 1.0) -> NDArray[np.int64]:
+        """Guess what the model says at ``t + ahead``, for every judge row [rows].
+
+        Args:
+            ahead: N.
+            depth: A declared depth.
+            share: Fit on this share of the rows, for a learning curve.
+        """
         given = {"ahead": ahead, "block": depth.block}
 
         def guess() -> Arrays:
             self.text.say(f"guessing from {depth.label} and fed tokens, N={ahead}, linear map")
             told = self._told("judge", depth.block, ahead, slice(None))
-            return {"guesses": self._read(self._fit(ahead, depth.block), told).tokens[:, 0]}
+            return {"guesses": self._read(self._fit(ahead, depth.block, share), told).tokens[:, 0]}
 
-        kept = self._cached("fed linear map, guesses", given, guess)
+        kept = self._cached(f"{_map_of(share)}, guesses", given, guess)
         guessed: NDArray[np.int64] = kept["guesses"]
         return guessed
 
@@ -76,17 +82,18 @@ class FedLinear:
 
         return min(self.text.depths, key=surprisal)
 
-    def _fit(self, ahead: int, block: int) -> Arrays:
+    def _fit(self, ahead: int, block: int, share: float = 1.0) -> Arrays:
         """Fit, or fetch, the map of one block and N, with its surprisal on the choose split."""
         if self.text.fits is not self.text:
-            return FedLinear(self.text.fits)._fit(ahead, block)
+            return FedLinear(self.text.fits)._fit(ahead, block, share)
 
         @spending(FITS)
         def fit() -> Arrays:
-            self.text.say(f"fitting the linear map of block {block} and fed tokens, N={ahead}")
+            self.text.say(f"fitting the {_map_of(share)} of block {block}, N={ahead}")
             survey, training = self.text.survey, Training()
-            finals, some = survey.final_states("fit", ahead), slice(training.rows)
-            chunks = [slice(k, k + CHUNK) for k in range(0, len(self.text.rows("fit")), CHUNK)]
+            last = int(len(self.text.rows("fit")) * share)
+            finals, some = survey.final_states("fit", ahead), slice(min(training.rows, last))
+            chunks = [slice(k, min(k + CHUNK, last)) for k in range(0, last, CHUNK)]
             moments = moments_of(
                 ((self._told("fit", block, ahead, rows), finals[rows]) for rows in chunks),
                 block,
@@ -111,7 +118,7 @@ class FedLinear:
             return {**kept, "choose_surprisal": np.asarray(-scores.mean(dtype=np.float64))}
 
         given = {"ahead": ahead, "block": block}
-        return self._cached("fed linear map", given, fit)
+        return self._cached(_map_of(share), given, fit)
 
     def _told(self, split: str, block: int, ahead: int, rows: slice) -> NDArray[np.float32]:
         """States and fed tokens' embeddings side by side [rows, width * (1 + ahead)]."""
@@ -137,6 +144,10 @@ class FedLinear:
 
     def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
         return self.text.cached(what, given, build, module=__name__)
+
+
+def _map_of(share: float) -> str:
+    return "fed linear map" if share == 1.0 else f"fed linear map on {share:g} of the rows"
 
 
 @spending(FITS)

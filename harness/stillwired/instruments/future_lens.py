@@ -182,10 +182,19 @@ class FutureLens:
         return planted
 
     def gain_from_doubling(self, reader: str, ahead: int) -> Outcome:
-        """Hits with all fit rows minus hits with half of them, at the chosen depth."""
-        depth = self.chosen_depth(ahead)
-        full = self.read(reader, ahead, depth, few=True)
-        half = self.read(reader, ahead, depth, few=True, share=0.5)
+        """Hits with all fit rows minus hits with half of them, at the chosen depth.
+
+        Args:
+            reader: ``linear``, ``vocabulary`` or ``fair linear``.
+            ahead: N.
+        """
+
+        def hits(share: float) -> Outcome:
+            if reader == "fair linear":
+                return self.fair_linear(ahead, few=True, share=share)
+            return self.read(reader, ahead, self.chosen_depth(ahead), few=True, share=share)
+
+        full, half = hits(1.0), hits(0.5)
         return Outcome(
             name=f"{full.name}, all fit rows − half of them",
             examples=full.examples,
@@ -268,6 +277,7 @@ class FutureLens:
         depth: Depth | None = None,
         population: str = "all",
         few: bool = False,
+        share: float = 1.0,
     ) -> Outcome:
         """Hits of a linear map of the state and of the fed tokens' embeddings.
 
@@ -278,14 +288,18 @@ class FutureLens:
             depth: A declared depth; None for the best one on the choose split.
             population: ``all`` rows, or ``next-right``.
             few: As in `read`.
+            share: As in `read`.
         """
         readers = FedLinear(self.text)
         depth = depth or readers.chosen_depth(ahead)
-        guesses = readers.guesses(ahead, depth)[: self._first(few)]
+        guesses = readers.guesses(ahead, depth, share)[: self._first(few)]
         name = f"linear map of state and fed tokens, {depth.label}"
-        return self.text.hits(
-            name, guesses, ahead, population, reader="fair linear", **factors_of(depth)
-        )
+        factors: dict[str, str | int | float] = {
+            "reader": "fair linear",
+            **factors_of(depth),
+            "share": share,
+        }
+        return self.text.hits(name, guesses, ahead, population, **factors)
 
     # Inside
 

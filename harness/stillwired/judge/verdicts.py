@@ -127,18 +127,20 @@ def judge_cell(
     if unnoticed:
         why = f"a planted difference goes unnoticed: {'; '.join(unnoticed)}"
         blocks.append((Word.BROKEN, why))
-    undecided = [
-        (needs, interval) for needs, check, interval in abilities if check.passed is not True
-    ]
     word, reason, p_fail = decided.word, "", min(1.0, len(parts) * min(r.p_fail for r in results))
     broken = [why for block, why in blocks if block is Word.BROKEN]
     capped = [why for block, why in blocks if block is Word.INCONCLUSIVE]
+    unmet = [(needs, interval) for needs, check, interval in abilities if check.passed is not True]
+    undecided = [(needs, interval) for needs, interval in unmet if needs.otherwise != "not held"]
+    flattering = [(needs, interval) for needs, interval in unmet if needs.otherwise == "not held"]
+    if flattering:
+        capped.append(_open(flattering))
     if broken:
         word, reason = Word.BROKEN, "; ".join(broken)
     elif undecided:
         # Whether the claim applies at all is open, so that it cannot fail either.
         word, p_fail = Word.INCONCLUSIVE, 1.0
-        reason = _open([needs for needs, _ in undecided], [interval for _, interval in undecided])
+        reason = _open(undecided)
     elif word is Word.HOLDS and capped:
         word, reason = Word.INCONCLUSIVE, "; ".join(capped)
     elif word is Word.INCONCLUSIVE:
@@ -188,11 +190,11 @@ def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, Interval]:
     return _check("ability", needs.ability, passed, figures, interval), interval
 
 
-def _open(needs: Sequence[Needs], intervals: Sequence[Interval]) -> str:
+def _open(unmet: Sequence[tuple[Needs, Interval]]) -> str:
     """Say which needs leave the claim undecided; what several have in common is said once."""
     said: list[str] = []
     before = ""
-    for need, interval in zip(needs, intervals, strict=True):
+    for need, interval in unmet:
         unit = f" {need.unit}" if need.unit else ""
         clear = locate(interval, need.region) is Word.FAILS
         if need.at_least is not None:

@@ -130,6 +130,29 @@ def test_steps_are_those_of_adamw_in_drawn_order(cone, text):
     assert ended.looks.tolist() == [0, 4]
 
 
+def test_where_embeddings_are_scaled_unscaled_rows_are_trained(cone, text, monkeypatch):
+    """By hand on rows of the table; a run that is taken up again goes on in the same units."""
+    scale, recipe = 8.0, Recipe(vectors=3, rate=0.02, decay=0.1, steps=4, batch=3, every=2)
+    monkeypatch.setattr(cone.engine, "anatomy", replace(cone.engine.anatomy, embedding_scale=scale))
+    fit, choose = (lesson_of(text, split, 4, (1,), slice(12)) for split in ("fit", "choose"))
+    drawn, order = Course(4, fit, choose, 3).draw(recipe, WIDTH)
+    rows = drawn.clone().requires_grad_()
+    optimiser = torch.optim.AdamW([rows], lr=0.02, weight_decay=0.1)
+    for some in order:
+        optimiser.zero_grad()
+        descend(cone, scale * rows, 4, fit.of(some))
+        optimiser.step()
+    seen = []
+    ended = alone(cone, 4, fit, choose, recipe, 3, keep=seen.append)
+    assert torch.allclose(ended.vectors[0], scale * rows.detach(), atol=1e-4)
+    assert float(ended.losses[0]) == choose_loss(cone, scale * drawn, 4, choose)
+    again = alone(cone, 4, fit, choose, recipe, 3, begun=seen[0])
+    assert torch.equal(again.vectors, ended.vectors)
+    monkeypatch.undo()
+    plain = alone(cone, 4, fit, choose, recipe, 3)
+    assert not torch.allclose(scale * plain.vectors, ended.vectors, atol=0.1)
+
+
 def test_gradients_are_added_up_in_one_order():
     """Many branches continue one cell; two threads would add their gradients in any order."""
     weights = torch.randn(128, 576, generator=torch.Generator().manual_seed(0))

@@ -14,7 +14,8 @@ class Recipe:
 
     Attributes:
         vectors: Length of the prompt.
-        spread: Standard deviation of the normal distribution that they start from.
+        spread: Standard deviation of the normal distribution that they start from, in units of
+            the embedding table: a family that scales its rows scales this and the rate.
         rate: Learning rate of AdamW, constant; its betas are the usual 0.9 and 0.999.
         decay: Weight decay.
         steps: Optimiser steps.

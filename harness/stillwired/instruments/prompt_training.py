@@ -8,6 +8,10 @@ Prompts of several blocks are trained together. Each takes the steps that it wou
 rows and from vectors that its own seed draws, but all of them take a step in the same passes: a
 step of one is too small to be worth reading the model's weights for.
 
+What is trained are rows of the embedding table, as everywhere in prompt tuning: where a family
+scales its embeddings (Gemma, by the root of the width), first vectors and steps are scaled alike.
+Left at the size of unscaled rows, vectors would need thousands of steps to be felt.
+
 A training is described whole by an `Underway`, so that one that was interrupted goes on to the
 same result. Where rows come from and where results are kept is
 `stillwired.instruments.learned_prompt`'s matter.
@@ -92,7 +96,7 @@ class Course:
     seed: int
 
     def draw(self, recipe: Recipe, width: int) -> tuple[Tensor, NDArray[np.int64]]:
-        """Draw the first vectors [vectors, width], and the rows of every step [steps, batch]."""
+        """Draw first vectors, unscaled [vectors, width], and rows by step [steps, batch]."""
         rng = np.random.default_rng(self.seed)
         drawn = rng.normal(0.0, recipe.spread, (recipe.vectors, width)).astype(np.float32)
         return torch.from_numpy(drawn), _order(len(self.fit), recipe, rng)
@@ -258,8 +262,9 @@ def train(
     drawn, orders = zip(
         *(course.draw(recipe, cone.engine.anatomy.width) for course in courses), strict=True
     )
+    scale = cone.engine.anatomy.embedding_scale
     if begun is None:
-        start = torch.stack(drawn)
+        start = scale * torch.stack(drawn)
         losses = _choose_losses(cone, start, courses)
         _require_finite(losses, blocks, 0)
         zero = torch.zeros_like(start)
@@ -269,7 +274,10 @@ def train(
 
     # AdamW goes number by number, so that one of them serves all courses without mixing them.
     state, vectors = begun, begun.vectors.clone().requires_grad_()
-    optimiser = torch.optim.AdamW([vectors], lr=recipe.rate, weight_decay=recipe.decay)
+    # The steps that AdamW would take on unscaled rows, whose gradients are larger by the scale.
+    optimiser = torch.optim.AdamW(
+        [vectors], lr=scale * recipe.rate, eps=1e-8 / scale, weight_decay=recipe.decay / scale
+    )
     optimiser.state[vectors] = {
         "step": torch.tensor(float(begun.step)),
         "exp_avg": begun.mean.clone(),

@@ -60,9 +60,9 @@ class Untrained(DamagedPrompts):
 
     def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
         """Draw vectors and leave them so."""
-        rng = np.random.default_rng(block)
-        shape = (recipe.vectors, self.text.checkpoint.prepared.width)
-        return Prompt.of(torch.from_numpy(rng.normal(0.0, recipe.spread, shape)).float())
+        rng, anatomy = np.random.default_rng(block), self.text.engine().anatomy
+        drawn = rng.normal(0.0, recipe.spread, (recipe.vectors, anatomy.width))
+        return Prompt.of(anatomy.embedding_scale * torch.from_numpy(drawn).float())
 
 
 class Rounded(DamagedPrompts):

@@ -37,5 +37,5 @@ def test_learned_prompt_wins(future_lens, ahead, judge_readers):
         bigram=future_lens.bigram(ahead, few=True),
         no_state=future_lens.no_state(ahead, few=True),
         shuffled_states=future_lens.learned(ahead, states="shuffled", few=True),
-        facts=future_lens.trained_parameters(),
+        facts=future_lens.training_facts(),
     )

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from stillwired.engine.cone import Cone
 from stillwired.errors import CacheError, UsageError
 from stillwired.instruments import learned_prompt as module
-from stillwired.instruments.learned_prompt import learned_prompt, learned_prompts
+from stillwired.instruments.learned_prompt import LearnedPrompt, learned_prompt, learned_prompts
 from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.prompt_training import Course, Lesson, Underway, train
 from stillwired.instruments.text import TextReadings
@@ -70,6 +70,8 @@ def test_a_prompt_is_kept_with_its_recipe(text, tmp_path):
     assert (kept.about["block"], kept.about["trained"]) == (4, [1, 2])
     assert kept.about["steps"] == [0, 2, 4, 6]
     assert kept.prompt.vectors is kept.vectors
+    first, _, late, last = (f"{loss:.2f}" for loss in kept.about["choose_losses"])
+    assert kept.course == f"{first} nats at first, {late} after 4 steps, {last} after 6 steps"
 
     def never():
         raise AssertionError("asked for although it lies in the cache")
@@ -78,6 +80,19 @@ def test_a_prompt_is_kept_with_its_recipe(text, tmp_path):
     fetched = learned_prompt(again, never, 4, (1, 2), FEW)
     assert torch.equal(fetched.vectors, kept.vectors)
     assert fetched.about == kept.about
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([0, 50, 100, 150], "5.00 nats at first, 3.00 after 100 steps, 2.00 after 150 steps"),
+        ([0, 75, 150], "5.00 nats at first, 4.00 after 75 steps, 3.00 after 150 steps"),
+        ([0, 60], "5.00 nats at first, 4.00 after 60 steps"),
+    ],
+)
+def test_the_course_of_a_training_tells_what_its_last_third_did(steps, told):
+    about = {"steps": steps, "choose_losses": [5.0, 4.0, 3.0, 2.0][: len(steps)]}
+    assert LearnedPrompt(torch.zeros(1, 2), about).course == told
 
 
 @pytest.mark.parametrize(

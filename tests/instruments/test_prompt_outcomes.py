@@ -196,6 +196,17 @@ def test_learned_prompts_are_those_of_their_depth(lens, readings, text, trained)
     assert outcome.factors["trained"] == "+".join(map(str, several))
 
 
+def test_training_is_told_of_the_prompt_that_is_read(lens, readings, text):
+    block = lens.learned(1).factors["block"]
+    told = lens.training_facts()
+    assert told["loss of the learned prompt"] == kept_prompt(readings, block).course
+    others = {kept_prompt(readings, depth.block).course for depth in text.depths}
+    assert len(others) == len(text.depths)
+    width = text.checkpoint.prepared.width
+    assert told["trained parameters, learned prompt"] == RECIPE.vectors * width
+    assert told["trained parameters, linear map"] == (width + 1) * width
+
+
 def test_without_a_state_the_prompt_of_the_last_block_is_read(lens, readings, text):
     last = text.depths[-1]
     kept = kept_prompt(readings, last.block)

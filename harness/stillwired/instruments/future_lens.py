@@ -253,11 +253,13 @@ class FutureLens:
         """Hits of the model itself, had its own context the wrong token that prompts are fed."""
         return keeps_its_word(self.prompts.passes, ahead)
 
-    def trained_parameters(self) -> dict[str, int]:
-        """Count what each reader learns: vectors of a prompt, entries of a map."""
-        prepared, vectors = self.text.checkpoint.prepared, self.prompts.recipe.vectors
+    def training_facts(self) -> dict[str, int | str]:
+        """Tell what each reader learns, and how far the prompt that `learned` reads has come."""
+        prepared, recipe = self.text.checkpoint.prepared, self.prompts.recipe
+        block = self.prompts.chosen_depth().block
         return {
-            "trained parameters, learned prompt": vectors * prepared.width,
+            "loss of the learned prompt": self.prompts.training(block, (1,), recipe).course,
+            "trained parameters, learned prompt": recipe.vectors * prepared.width,
             "trained parameters, linear map": (prepared.width + 1) * prepared.width,
             "trained parameters, vocabulary map": (prepared.width + 1) * prepared.vocabulary,
         }

@@ -55,6 +55,18 @@ class LearnedPrompt:
         """The prompt, ready to be read with."""
         return Prompt.of(self.vectors)
 
+    @property
+    def course(self) -> str:
+        """How the loss on the choose split fell: at first, after two thirds, at the end.
+
+        Where the last third still lowers it much, the recipe is too short for this model.
+        """
+        losses = dict(zip(self.about["steps"], self.about["choose_losses"], strict=True))
+        last = max(losses)
+        late = max(step for step in losses if 3 * step <= 2 * last)
+        told = [f"{losses[step]:.2f} after {step} steps" for step in (late, last) if step]
+        return ", ".join([f"{losses[0]:.2f} nats at first", *told])
+
 
 def learned_prompt(
     text: TextReadings,

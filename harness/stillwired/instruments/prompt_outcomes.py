@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stillwired.errors import UsageError
 from stillwired.instruments.depths import FIRST, Depth
-from stillwired.instruments.learned_prompt import learned_prompts, listed
+from stillwired.instruments.learned_prompt import LearnedPrompt, learned_prompts, listed
 from stillwired.instruments.prompt_passes import Arrays, Asked, PromptPasses
 from stillwired.instruments.prompt_readers import (
     FIXED_PROMPTS,
@@ -313,15 +313,19 @@ class PromptOutcomes:
         kept = self.text.cached("last block identity", {"rows": count}, swap, module=__name__)
         return float(kept["worst"])
 
+    def training(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> LearnedPrompt:
+        """Return the prompt of a block with the course of its training."""
+        if self.text.fits is not self.text:
+            return self._fits.training(block, trained, recipe)
+        together = self._trained_along(block, trained, recipe)
+        prompts = learned_prompts(self.text, lambda: self.passes.cone, together, trained, recipe)
+        return prompts[block]
+
     # What mutants replace
 
     def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
         """Fetch or train the prompt of a block, with those that are trained along."""
-        if self.text.fits is not self.text:
-            return self._fits.trained_prompt(block, trained, recipe)
-        together = self._trained_along(block, trained, recipe)
-        prompts = learned_prompts(self.text, lambda: self.passes.cone, together, trained, recipe)
-        return prompts[block].prompt
+        return self.training(block, trained, recipe).prompt
 
     # Inside
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import kl_div
 
 from stillwired.engine.cone import Cone
+from stillwired.engine.engine import Engine
 from stillwired.engine.sites import final
 from stillwired.errors import EngineError, UsageError
 from stillwired.instruments import prompt_training
@@ -22,9 +23,11 @@ from stillwired.instruments.prompt_training import (
     Underway,
     choose_loss,
     divergences,
+    embedding_unit,
     train,
 )
 from stillwired.profiles import PROFILES
+from tests.engine.tiny import tiny
 from tests.instruments.conftest import BLOCKS, SMALL, WIDTH
 
 FEW = Recipe(vectors=3, rate=0.02, steps=6, batch=4, every=2)
@@ -130,10 +133,10 @@ def test_steps_are_those_of_adamw_in_drawn_order(cone, text):
     assert ended.looks.tolist() == [0, 4]
 
 
-def test_where_embeddings_are_scaled_unscaled_rows_are_trained(cone, text, monkeypatch):
-    """By hand on rows of the table; a run that is taken up again goes on in the same units."""
+def test_spread_and_steps_are_taken_in_the_models_unit(cone, text, monkeypatch):
+    """By hand on vectors in that unit; a run that is taken up again goes on in the same."""
     scale, recipe = 8.0, Recipe(vectors=3, rate=0.02, decay=0.1, steps=4, batch=3, every=2)
-    monkeypatch.setattr(cone.engine, "anatomy", replace(cone.engine.anatomy, embedding_scale=scale))
+    monkeypatch.setattr(prompt_training, "embedding_unit", lambda *_: scale)
     fit, choose = (lesson_of(text, split, 4, (1,), slice(12)) for split in ("fit", "choose"))
     drawn, order = Course(4, fit, choose, 3).draw(recipe, WIDTH)
     rows = drawn.clone().requires_grad_()
@@ -151,6 +154,35 @@ def test_where_embeddings_are_scaled_unscaled_rows_are_trained(cone, text, monke
     monkeypatch.undo()
     plain = alone(cone, 4, fit, choose, recipe, 3)
     assert not torch.allclose(scale * plain.vectors, ended.vectors, atol=0.1)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "bloom", "gpt2"])
+@pytest.mark.parametrize("larger", [1.0, 10.0])
+def test_the_unit_follows_the_size_of_what_enters_the_first_block(family, larger):
+    engine = Engine(tiny(family))
+    anatomy, model = engine.anatomy, engine.checkpoint.model
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(larger)
+        entering = anatomy.embedding_scale * model.get_input_embeddings().weight
+        if family == "bloom":
+            entering = model.transformer.word_embeddings_layernorm(entering)
+    size = float(entering.pow(2).mean().sqrt())
+    unit = embedding_unit(engine, replace(FEW, relative=True))
+    assert unit == pytest.approx(size / prompt_training.TYPICAL, rel=0.05)
+    assert unit == float(f"{unit:.2g}")
+    assert embedding_unit(engine, FEW) == anatomy.embedding_scale
+    assert (anatomy.embedding_scale > 1) == (family == "gemma3")
+
+
+def test_rounding_does_not_change_the_unit():
+    engine = Engine(tiny("llama"))
+    weight = engine.checkpoint.model.get_input_embeddings().weight
+    relative, units = replace(FEW, relative=True), set()
+    with torch.no_grad():
+        for size in (0.998, 1.0, 1.002):
+            weight.mul_(size * prompt_training.TYPICAL / weight.pow(2).mean().sqrt())
+            units.add(embedding_unit(engine, relative))
+    assert units == {1.0}
 
 
 def test_gradients_are_added_up_in_one_order():
@@ -377,3 +409,4 @@ def test_a_recipe_that_trains_nothing_is_an_error():
 def test_every_profile_has_its_recipe_and_others_the_short_one():
     assert {name: recipe_of(profile) for name, profile in PROFILES.items()} == RECIPES
     assert recipe_of(SMALL) == SHORT
+    assert {name for name, recipe in RECIPES.items() if not recipe.relative} == {"paper"}

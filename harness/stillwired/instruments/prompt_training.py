@@ -8,9 +8,9 @@ Prompts of several blocks are trained together. Each takes the steps that it wou
 rows and from vectors that its own seed draws, but all of them take a step in the same passes: a
 step of one is too small to be worth reading the model's weights for.
 
-What is trained are rows of the embedding table, as everywhere in prompt tuning: where a family
-scales its embeddings (Gemma, by the root of the width), first vectors and steps are scaled alike.
-Left at the size of unscaled rows, vectors would need thousands of steps to be felt.
+First vectors and steps are as large as the model's embeddings ask for (`embedding_unit`). Those
+differ by orders of magnitude from family to family: a rate that suits one leaves the vectors of
+another too small to be felt, or tears them about.
 
 A training is described whole by an `Underway`, so that one that was interrupted goes on to the
 same result. Where rows come from and where results are kept is
@@ -38,6 +38,7 @@ from torch.nn.functional import kl_div, log_softmax, softmax
 
 from stillwired.clock import FITS, PASSES, spending
 from stillwired.engine.cone import Cone
+from stillwired.engine.engine import Engine
 from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, logits
 from stillwired.errors import EngineError
@@ -50,6 +51,12 @@ TOLD = 10
 
 CHOOSE_ROWS = 64
 """Choose rows in a pass: their logits are what takes memory."""
+
+ROWS = 16_384
+"""Rows of the embedding table that are squared at a time."""
+
+TYPICAL = 0.136
+"""Root mean square of the default model's embeddings, on which rates were chosen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +103,7 @@ class Course:
     seed: int
 
     def draw(self, recipe: Recipe, width: int) -> tuple[Tensor, NDArray[np.int64]]:
-        """Draw first vectors, unscaled [vectors, width], and rows by step [steps, batch]."""
+        """Draw the first vectors, in units [vectors, width], and rows by step [steps, batch]."""
         rng = np.random.default_rng(self.seed)
         drawn = rng.normal(0.0, recipe.spread, (recipe.vectors, width)).astype(np.float32)
         return torch.from_numpy(drawn), _order(len(self.fit), recipe, rng)
@@ -156,6 +163,29 @@ class Underway:
             return found if found._digest == about["digest"] else None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
+
+
+def embedding_unit(engine: Engine, recipe: Recipe) -> float:
+    """What the first vectors and the rate of a recipe are multiplied by on a model.
+
+    Rates that were chosen on one model are taken in units of its embeddings' root mean square, as
+    they enter the first block, and so is the spread of the first vectors. The ratio is rounded to
+    two digits: the order of a sum, or weights in 16 bits, must not change a training.
+
+    The published rate is one of rows of the embedding table, as everywhere in prompt tuning: a
+    family that scales its embeddings (Gemma, by the root of the width) scales it.
+    """
+    scale, norm = engine.anatomy.embedding_scale, engine.anatomy.family.embedding_norm
+    if not recipe.relative:
+        return scale
+    model: Any = engine.checkpoint.model
+    table = model.get_input_embeddings().weight.detach()
+    squares = 0.0
+    with torch.no_grad():
+        for rows in table.split(ROWS):
+            entering = scale * rows if norm is None else model.get_submodule(norm)(scale * rows)
+            squares += float(entering.double().square().sum())
+    return float(f"{math.sqrt(squares / table.numel()) / TYPICAL:.2g}")
 
 
 def divergences(
@@ -262,7 +292,7 @@ def train(
     drawn, orders = zip(
         *(course.draw(recipe, cone.engine.anatomy.width) for course in courses), strict=True
     )
-    scale = cone.engine.anatomy.embedding_scale
+    scale = embedding_unit(cone.engine, recipe)
     if begun is None:
         start = scale * torch.stack(drawn)
         losses = _choose_losses(cone, start, courses)
@@ -274,7 +304,7 @@ def train(
 
     # AdamW goes number by number, so that one of them serves all courses without mixing them.
     state, vectors = begun, begun.vectors.clone().requires_grad_()
-    # The steps that AdamW would take on unscaled rows, whose gradients are larger by the scale.
+    # The steps that AdamW would take on vectors in that unit, whose gradients are larger by it.
     optimiser = torch.optim.AdamW(
         [vectors], lr=scale * recipe.rate, eps=1e-8 / scale, weight_decay=recipe.decay / scale
     )

@@ -22,6 +22,7 @@ from stillwired.instruments.prompt_outcomes import PromptOutcomes
 from stillwired.instruments.prompt_passes import Asked, PromptPasses
 from stillwired.instruments.prompt_readers import Prompt, nearest_tokens
 from stillwired.instruments.prompt_recipes import Recipe
+from stillwired.instruments.prompt_training import embedding_unit
 from stillwired.instruments.text import other_document
 from stillwired.outcomes import Outcome
 from stillwired.store.code import code_digest
@@ -60,9 +61,9 @@ class Untrained(DamagedPrompts):
 
     def trained_prompt(self, block: int, trained: tuple[int, ...], recipe: Recipe) -> Prompt:
         """Draw vectors and leave them so."""
-        rng, anatomy = np.random.default_rng(block), self.text.engine().anatomy
-        drawn = rng.normal(0.0, recipe.spread, (recipe.vectors, anatomy.width))
-        return Prompt.of(anatomy.embedding_scale * torch.from_numpy(drawn).float())
+        rng, engine = np.random.default_rng(block), self.text.engine()
+        drawn = rng.normal(0.0, recipe.spread, (recipe.vectors, engine.anatomy.width))
+        return Prompt.of(embedding_unit(engine, recipe) * torch.from_numpy(drawn).float())
 
 
 class Rounded(DamagedPrompts):

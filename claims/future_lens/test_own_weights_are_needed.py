@@ -28,15 +28,12 @@ OWN_WEIGHTS_ARE_NEEDED = Claim(
 
 @pytest.mark.claim(OWN_WEIGHTS_ARE_NEEDED)
 def test_own_weights_are_needed(future_lens, judge_readers):
+    gain = future_lens.gain_from_doubling("fair linear", 1)
     judge_readers(
         learned=future_lens.learned(1, few=True),
         fair_linear=future_lens.fair_linear(1, few=True),
         no_state=future_lens.no_state(1, few=True),
         shuffled_states=future_lens.learned(1, states="shuffled", few=True),
         bigram=future_lens.bigram(1, few=True),
-        ability={
-            "gain of the linear map from twice the text": future_lens.gain_from_doubling(
-                "fair linear", 1
-            )
-        },
+        ability={"gain of the linear map from twice the text": gain},
     )

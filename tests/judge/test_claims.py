@@ -39,7 +39,7 @@ def expectations(draw, reported=None):
 @st.composite
 def needs(draw):
     side = draw(st.sampled_from(["at_least", "at_most"]))
-    otherwise = draw(st.sampled_from(["not applicable", "undecided", "not held"]))
+    otherwise = draw(st.sampled_from(["not applicable", "undecided", "not held", "not failed"]))
     return Needs(draw(names), unit=draw(names), otherwise=otherwise, **{side: draw(figures)})
 
 

@@ -82,13 +82,18 @@ def test_without_its_ability_nothing_is_killed(judged, able):
 
 
 @pytest.mark.parametrize(
-    ("otherwise", "word"), [("undecided", "INCONCLUSIVE"), ("not held", "FAILS")]
+    ("otherwise", "sound_word", "word"),
+    [
+        ("undecided", "INCONCLUSIVE", "INCONCLUSIVE"),
+        ("not held", "INCONCLUSIVE", "FAILS"),
+        ("not failed", "HOLDS", "INCONCLUSIVE"),
+    ],
 )
-def test_too_little_text_does_not_hide_that_a_part_fails(judged, otherwise, word):
+def test_too_little_text_does_not_hide_that_a_part_fails(judged, otherwise, sound_word, word):
     needs = {"applies": (DOES, replace(LEARNT, otherwise=otherwise))}
     sound = judged(0.2, needs, {"top-1": 0.6, "gain from more text": 0.5})
     damaged = judged(-0.1, needs, {"top-1": 0.6, "gain from more text": 0.5})
-    assert (sound[1].verdict, damaged[1].verdict) == ("INCONCLUSIVE", word)
+    assert (sound[1].verdict, damaged[1].verdict) == (sound_word, word)
     assert killed(sound, damaged)
     assert not killed(sound, sound)
     unable = judged(-0.1, needs, {"top-1": 0.3, "gain from more text": 0.5})

@@ -64,25 +64,26 @@ class Needs:
         at_most: largest mean that is allowed. Exactly one of the two.
         unit: Unit of the score, for messages, for example ``"bits"``.
         otherwise: What a claim becomes where the need is not met: ``not applicable``; or
-            ``undecided`` where not the model but the measurement falls short; or ``not held``
-            where that can only flatter the claim, so that it may fail and not hold.
+            ``undecided`` where not the model but the measurement falls short; or, where that
+            can only flatter the claim, ``not held``: it may fail and not hold; or, where it
+            can only harm the claim, ``not failed``.
     """
 
     ability: str
     at_least: float | None = None
     at_most: float | None = None
     unit: str = ""
-    otherwise: Literal["not applicable", "undecided", "not held"] = "not applicable"
+    otherwise: Literal["not applicable", "undecided", "not held", "not failed"] = "not applicable"
 
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
             raise ClaimError(f"{self.ability!r} needs exactly one of at_least and at_most.")
         if not math.isfinite(self.threshold):
             raise ClaimError(f"The threshold of {self.ability!r} must be a finite number.")
-        if self.otherwise not in ("not applicable", "undecided", "not held"):
+        if self.otherwise not in ("not applicable", "undecided", "not held", "not failed"):
             raise ClaimError(
                 f"{self.ability!r} cannot otherwise be {self.otherwise!r}. Write 'not applicable', "
-                "'undecided' or 'not held'."
+                "'undecided', 'not held' or 'not failed'."
             )
 
     @property

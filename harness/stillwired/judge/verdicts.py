@@ -130,15 +130,17 @@ def judge_cell(
     word, reason, p_fail = decided.word, "", min(1.0, len(parts) * min(r.p_fail for r in results))
     broken = [why for block, why in blocks if block is Word.BROKEN]
     capped = [why for block, why in blocks if block is Word.INCONCLUSIVE]
-    unmet = [(needs, interval) for needs, check, interval in abilities if check.passed is not True]
-    undecided = [(needs, interval) for needs, interval in unmet if needs.otherwise != "not held"]
-    flattering = [(needs, interval) for needs, interval in unmet if needs.otherwise == "not held"]
-    if flattering:
-        capped.append(_open(flattering))
+    # A measurement that falls short on one side leaves the other word as sure as it is.
+    one_sided = {"not held": Word.HOLDS, "not failed": Word.FAILS}
+    undecided = [
+        (needs, interval)
+        for needs, check, interval in abilities
+        if check.passed is not True and one_sided.get(needs.otherwise, word) is word
+    ]
     if broken:
         word, reason = Word.BROKEN, "; ".join(broken)
     elif undecided:
-        # Whether the claim applies at all is open, so that it cannot fail either.
+        # Whether the claim applies, or its figures can be trusted, is open: it cannot fail either.
         word, p_fail = Word.INCONCLUSIVE, 1.0
         reason = _open(undecided)
     elif word is Word.HOLDS and capped:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stillwired.clock import FITS, spending
 from stillwired.instruments.depths import Depth
 from stillwired.instruments.linear_map import LinearMap, Training, solve_ridge, train_on_kl
+from stillwired.instruments.linear_outcomes import fit_rows
 from stillwired.instruments.moments import Moments, Whitened
 from stillwired.instruments.prompt_readers import Spoken
 from stillwired.instruments.text import TextReadings
@@ -47,14 +48,14 @@ class FedLinear:
             depth: A declared depth.
             share: Fit on this share of the rows, for a learning curve.
         """
-        given = {"ahead": ahead, "block": depth.block}
+        given = {"ahead": ahead, "block": depth.block, "share": share}
 
         def guess() -> Arrays:
             self.text.say(f"guessing from {depth.label} and fed tokens, N={ahead}, linear map")
             told = self._told("judge", depth.block, ahead, slice(None))
             return {"guesses": self._read(self._fit(ahead, depth.block, share), told).tokens[:, 0]}
 
-        kept = self._cached(f"{_map_of(share)}, guesses", given, guess)
+        kept = self._cached("fed linear map, guesses", given, guess)
         guessed: NDArray[np.int64] = kept["guesses"]
         return guessed
 
@@ -89,9 +90,9 @@ class FedLinear:
 
         @spending(FITS)
         def fit() -> Arrays:
-            self.text.say(f"fitting the {_map_of(share)} of block {block}, N={ahead}")
+            self.text.say(f"fitting the linear map of block {block} and fed tokens, N={ahead}")
             survey, training = self.text.survey, Training()
-            last = int(len(self.text.rows("fit")) * share)
+            last = fit_rows(self.text, share).stop
             finals, some = survey.final_states("fit", ahead), slice(min(training.rows, last))
             chunks = [slice(k, min(k + CHUNK, last)) for k in range(0, last, CHUNK)]
             moments = moments_of(
@@ -117,8 +118,8 @@ class FedLinear:
             scores = self._read(kept, choose[0], said).scores
             return {**kept, "choose_surprisal": np.asarray(-scores.mean(dtype=np.float64))}
 
-        given = {"ahead": ahead, "block": block}
-        return self._cached(_map_of(share), given, fit)
+        given = {"ahead": ahead, "block": block, "share": share}
+        return self._cached("fed linear map", given, fit)
 
     def _told(self, split: str, block: int, ahead: int, rows: slice) -> NDArray[np.float32]:
         """States and fed tokens' embeddings side by side [rows, width * (1 + ahead)]."""
@@ -144,10 +145,6 @@ class FedLinear:
 
     def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
         return self.text.cached(what, given, build, module=__name__)
-
-
-def _map_of(share: float) -> str:
-    return "fed linear map" if share == 1.0 else f"fed linear map on {share:g} of the rows"
 
 
 @spending(FITS)

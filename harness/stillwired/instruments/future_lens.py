@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -188,13 +188,12 @@ class FutureLens:
             reader: ``linear``, ``vocabulary`` or ``fair linear``.
             ahead: N.
         """
-
-        def hits(share: float) -> Outcome:
-            if reader == "fair linear":
-                return self.fair_linear(ahead, few=True, share=share)
-            return self.read(reader, ahead, self.chosen_depth(ahead), few=True, share=share)
-
-        full, half = hits(1.0), hits(0.5)
+        read: Callable[..., Outcome]
+        if reader == "fair linear":
+            read = partial(self.fair_linear, ahead, FedLinear(self.text).chosen_depth(ahead))
+        else:
+            read = partial(self.read, reader, ahead, self.chosen_depth(ahead))
+        full, half = read(few=True), read(few=True, share=0.5)
         return Outcome(
             name=f"{full.name}, all fit rows − half of them",
             examples=full.examples,

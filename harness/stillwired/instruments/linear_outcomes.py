@@ -127,7 +127,7 @@ class LinearOutcomes:
 
         def fit() -> Arrays:
             self.text.say(f"fitting the linear map of {depth.label}, N={ahead}")
-            survey, rows = self.text.survey, self._fit_rows(share)
+            survey, rows = self.text.survey, fit_rows(self.text, share)
             moments, whitened = self._inputs(depth, share)
             choose = (
                 np.array(survey.states("choose", depth.block)),
@@ -158,7 +158,7 @@ class LinearOutcomes:
     def _guess_tokens(
         self, ahead: int, depth: Depth, share: float, states: NDArray[np.float32]
     ) -> NDArray[np.int64]:
-        rows = self._fit_rows(share)
+        rows = fit_rows(self.text, share)
         _, whitened = self._inputs(depth, share)
         fitted = VocabularyMap(
             whitened,
@@ -173,7 +173,7 @@ class LinearOutcomes:
         """Sums over the fit rows, and the whitened states of one depth."""
         key = (depth.block, share)
         if key not in self._inputs_of:
-            survey, rows = self.text.fits.survey, self._fit_rows(share)
+            survey, rows = self.text.fits.survey, fit_rows(self.text, share)
             moments = self._moments if share == 1.0 else sums_of(survey, depth.block, rows)
             self._inputs_of[key] = moments, Whitened.of(moments, depth.block)
         return self._inputs_of[key]
@@ -181,10 +181,6 @@ class LinearOutcomes:
     @cached_property
     def _moments(self) -> Moments:
         return self.text.fits.survey.moments()
-
-    def _fit_rows(self, share: float) -> slice:
-        """The first rows of the fit split: whole passages in drawn order, mixed by domain."""
-        return slice(int(len(self.text.rows("fit")) * share))
 
     def _read_out(
         self, finals: NDArray[np.float32], tokens: NDArray[np.int64] | None = None
@@ -203,6 +199,11 @@ class LinearOutcomes:
 
     def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
         return self.text.cached(what, given, build, module=__name__)
+
+
+def fit_rows(text: TextReadings, share: float) -> slice:
+    """The first rows of the fit split: whole passages in drawn order, mixed by domain."""
+    return slice(int(len(text.rows("fit")) * share))
 
 
 @spending(FITS)

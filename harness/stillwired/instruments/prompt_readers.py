@@ -66,7 +66,7 @@ PLACEHOLDER = 0
 """Token that stands where a learned vector is fed; its own embedding is overwritten."""
 
 EMBEDDINGS = 16_384
-"""Embeddings that vectors are compared with at a time."""
+"""Rows of the embedding table that are computed with at a time."""
 
 ROWS = 128
 """Final states that are unembedded at a time: rows x vocabulary is what takes memory."""

@@ -42,7 +42,7 @@ from stillwired.engine.engine import Engine
 from stillwired.engine.reading import Reading
 from stillwired.engine.sites import Site, logits
 from stillwired.errors import EngineError
-from stillwired.instruments.prompt_readers import Fronted, Prompt, plan_prompts
+from stillwired.instruments.prompt_readers import EMBEDDINGS, Fronted, Prompt, plan_prompts
 from stillwired.instruments.prompt_recipes import Recipe
 from stillwired.instruments.survey import Say
 
@@ -51,9 +51,6 @@ TOLD = 10
 
 CHOOSE_ROWS = 64
 """Choose rows in a pass: their logits are what takes memory."""
-
-ROWS = 16_384
-"""Rows of the embedding table that are squared at a time."""
 
 TYPICAL = 0.136
 """Root mean square of the default model's embeddings, on which rates were chosen."""
@@ -182,7 +179,7 @@ def embedding_unit(engine: Engine, recipe: Recipe) -> float:
     table = model.get_input_embeddings().weight.detach()
     squares = 0.0
     with torch.no_grad():
-        for rows in table.split(ROWS):
+        for rows in table.split(EMBEDDINGS):
             entering = scale * rows if norm is None else model.get_submodule(norm)(scale * rows)
             squares += float(entering.double().square().sum())
     return float(f"{math.sqrt(squares / table.numel()) / TYPICAL:.2g}")

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from stillwired.errors import ClaimError
 from stillwired.judge.expectations import (
@@ -54,6 +54,9 @@ class Source:
     place: str
 
 
+Otherwise: TypeAlias = Literal["not applicable", "undecided", "not held", "not failed"]
+
+
 @dataclass(frozen=True)
 class Needs:
     """What must be so for a claim to apply, or for its figures to mean anything.
@@ -73,14 +76,14 @@ class Needs:
     at_least: float | None = None
     at_most: float | None = None
     unit: str = ""
-    otherwise: Literal["not applicable", "undecided", "not held", "not failed"] = "not applicable"
+    otherwise: Otherwise = "not applicable"
 
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
             raise ClaimError(f"{self.ability!r} needs exactly one of at_least and at_most.")
         if not math.isfinite(self.threshold):
             raise ClaimError(f"The threshold of {self.ability!r} must be a finite number.")
-        if self.otherwise not in ("not applicable", "undecided", "not held", "not failed"):
+        if self.otherwise not in get_args(Otherwise):
             raise ClaimError(
                 f"{self.ability!r} cannot otherwise be {self.otherwise!r}. Write 'not applicable', "
                 "'undecided', 'not held' or 'not failed'."

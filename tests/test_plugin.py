@@ -129,6 +129,24 @@ from stillwired.errors import NotAbleError, UnsuitableTaskError
 APPLIES = dict(applies=(Needs("right in context", 0.3),), null="something else")
 
 
+@pytest.fixture
+def able(request):
+    checks = [InstrumentCheck("adds up", request.param, "0.3, 1e-4 allowed")]
+    raise NotAbleError("cannot", {"right in context": arm(0.05)}, checks)
+
+
+@pytest.mark.claim(claim("before-the-test", **APPLIES))
+@pytest.mark.parametrize("able", [True], indirect=True)
+def test_before(checkpoint_spec, able, judge):
+    raise AssertionError("nothing is measured")
+
+
+@pytest.mark.claim(claim("badly-measured", **APPLIES))
+@pytest.mark.parametrize("able", [False], indirect=True)
+def test_badly(checkpoint_spec, able, judge):
+    raise AssertionError("nothing is measured")
+
+
 @pytest.mark.claim(claim("unable", **APPLIES))
 def test_unable(checkpoint_spec, judge):
     raise NotAbleError("cannot", {"right in context": arm(0.05)})
@@ -709,9 +727,11 @@ def test_what_stands_beside_a_verdict_is_kept_and_shown_and_changes_nothing(suit
 
 def test_a_claim_that_was_not_measured_for_want_of_ability_does_not_apply(suite, pytester):
     result = suite(CLAIMS + UNABLE, "--claims-record", "r.json")
-    assert result.ret == 0
+    assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
+            "a-paper/before-the-test * NOT APPLICABLE  0.05 (0.03 … 0.08) right in context*",
+            "a-paper/badly-measured * BROKEN  instrument check failed: adds up: *",
             "a-paper/unable * NOT APPLICABLE  0.05 (0.03 … 0.08) right in context, 0.3 needed",
             "a-paper/unsuitable * NOT APPLICABLE  Nothing is left to ask.",
         ]

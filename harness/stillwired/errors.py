@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stillwired.judge.results import InstrumentCheck
     from stillwired.outcomes import Outcome
 
 
@@ -70,11 +71,18 @@ class NotAbleError(StillwiredError):
 
     Attributes:
         ability: The outcomes that show it, by ability name.
+        checks: What ran with their measurement.
     """
 
-    def __init__(self, message: str, ability: Mapping[str, Outcome]) -> None:
+    def __init__(
+        self,
+        message: str,
+        ability: Mapping[str, Outcome],
+        checks: Sequence[InstrumentCheck] = (),
+    ) -> None:
         super().__init__(message)
         self.ability = ability
+        self.checks = checks
 
 
 class UnsuitableTaskError(StillwiredError):

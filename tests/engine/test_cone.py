@@ -316,7 +316,7 @@ def test_without_the_mask_the_difference_would_be_seen(cone_of, monkeypatch):
     cone = cone_of("llama")
     tokens, edits = sweep(cone)
 
-    def everything(layout, size, block, window):
+    def everything(layout, size, block, window, device):
         return layout.positions[:size, None] >= layout.positions[None, :size]
 
     monkeypatch.setattr(pack_walk, "may_attend", everything)

@@ -73,7 +73,7 @@ def parting(found, prompts):
 def test_a_cell_attends_to_its_own_prompt_as_it_is_at_that_block(made, block, window):
     pack, parts = whole(*made), parting(*made)
     layout, size = pack.layout, pack.size(block)
-    seen = may_attend(layout, size, block, window).numpy()
+    seen = may_attend(layout, size, block, window, layout.positions.device).numpy()
     branch, slot = layout.branches.numpy(), layout.slots.numpy()
     position, level = layout.positions.numpy(), layout.levels.numpy()
     trunk = len(pack.prompts)

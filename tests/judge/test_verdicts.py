@@ -147,6 +147,23 @@ def test_a_claim_applies_only_where_the_ability_is_shown(
         assert verdict.p_fail == 1
 
 
+def test_an_ability_that_is_clearly_missing_is_enough(claim, evidence, outcome, noisy):
+    """What costs more to measure may be left out then, and only then."""
+    declared = claim(
+        applies=(Needs("right in context", 0.3), Needs("rate", at_most=0.1, otherwise="undecided")),
+        null="labels shuffled",
+        sensitivity=0.05,
+    )
+    weak, fair, large = (outcome("able", noisy(mean), prefix="o") for mean in (0.1, 0.3, 0.9))
+    alone = judge_cell(declared, Evidence({}, ability={"right in context": weak}), {})
+    whole = judge_cell(declared, evidence(ability={"right in context": weak, "rate": weak}), {})
+    assert alone.verdict is whole.verdict is Word.NOT_APPLICABLE
+    assert alone.reason == whole.reason
+    for ability in ({}, {"right in context": fair}, {"right in context": large}, {"rate": large}):
+        with pytest.raises(ClaimError, match="which was not measured"):
+            judge_cell(declared, Evidence({}, ability=ability), {})
+
+
 @pytest.mark.parametrize(
     ("mean", "effect", "word"),
     [

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stillwired.checkpoints.anatomy import Place
 from stillwired.engine.edits import How
-from stillwired.engine.packing import Layout, may_attend
+from stillwired.engine.packing import Layout, brought, may_attend
 from stillwired.engine.reading import total
 from stillwired.engine.tracing import read_place, write_place
 from stillwired.errors import EngineError
@@ -48,14 +48,14 @@ class Alteration:
 
     def of(self, state: Tensor) -> Tensor:
         """Return a copy of what is changed [changed, columns]."""
-        return state[0, self.cells.to(state.device), self.columns]
+        return state[0, brought(self.cells, state.device), self.columns]
 
     def apply(self, state: Tensor) -> None:
         """Change a state [1, cells, width] in place."""
         value = self.value
         if isinstance(value, Tensor):
-            value = value.to(device=state.device, dtype=state.dtype)
-        where = (0, self.cells.to(state.device), self.columns)
+            value = brought(value, state.device).to(state.dtype)
+        where = (0, brought(self.cells, state.device), self.columns)
         if self.how == "replace":
             state[where] = value
         elif self.how == "add":
@@ -75,7 +75,7 @@ class Take:
     def of(self, state: Tensor) -> Tensor:
         """Cut a state [1, cells, width] to [taken, columns]."""
         part = state if self.columns is None else state[..., self.columns]
-        return part[0, self.cells.to(part.device)]
+        return part[0, brought(self.cells, part.device)]
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _hand_over(envoy: Any, walk: PackWalk, call: BlockCall, masks: Masks) -> Non
     alibi = given.get("alibi")
     if alibi is not None:
         # Built for positions 0, 1, 2, …; every cell takes that of its own position.
-        alibi = alibi[..., walk.layout.positions[: call.size].to(alibi.device)]
+        alibi = alibi[..., brought(walk.layout.positions[: call.size], alibi.device)]
     mask = _mask(walk, call, states, masks)
     if walk.alibi_scale is not None and alibi is not None:
         mask = mask + alibi.to(mask.device) * walk.alibi_scale
@@ -227,7 +227,7 @@ def _mask(walk: PackWalk, call: BlockCall, states: Tensor, masks: Masks) -> Tens
     """Return what is added to a block's scores, made where they are; kept for the next blocks."""
     where = states.device, states.dtype
     if where not in masks:
-        seen = may_attend(walk.layout.to(states.device), call.size, call.block, call.window)
+        seen = may_attend(walk.layout, call.size, call.block, call.window, states.device)
         low = torch.finfo(states.dtype).min
         masks[where] = states.new_zeros(seen.shape).masked_fill(~seen, low)[None, None]
     return masks[where]
@@ -239,7 +239,7 @@ def _visit(envoy: Any, stop: Stop, found: dict[str, Any]) -> Tensor:
     if stop.shared:
         state = _changed(state, stop.shared)
     if stop.entering is not None:
-        state = torch.cat([state, state[:, stop.entering.to(state.device)]], dim=1)
+        state = torch.cat([state, state[:, brought(stop.entering, state.device)]], dim=1)
     grown = state
     if stop.own:
         state = _changed(state, stop.own)
@@ -255,7 +255,7 @@ def _visit(envoy: Any, stop: Stop, found: dict[str, Any]) -> Tensor:
 
 def _end(model: Any, ending: Ending, state: Tensor, found: dict[str, Any]) -> None:
     """Norm and unembed the cells that somebody reads, and no others."""
-    normed = before = model.get(ending.norm)(state[:, ending.cells.to(state.device)])
+    normed = before = model.get(ending.norm)(state[:, brought(ending.cells, state.device)])
     if ending.changes:
         normed = _changed(normed, ending.changes)
         _compare(before, normed, ending.changes, found)

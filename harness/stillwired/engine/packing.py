@@ -72,6 +72,15 @@ def _slots(group: Group, most: int) -> Iterator[Slot]:
     yield Slot(group, group.branches[start:])
 
 
+def brought(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; one of the host's without waiting for what that is doing.
+
+    A pass makes hundreds of such copies. Each would hold the host up until the device has done
+    everything before it, and then the device waits for the host.
+    """
+    return tensor.to(device, non_blocking=tensor.device.type == "cpu")
+
+
 @dataclass(frozen=True)
 class Layout:
     """What attention in a pack has to know of its cells; it travels with the pass.
@@ -96,7 +105,7 @@ class Layout:
 
     def to(self, device: torch.device) -> Layout:
         """Return the same on a device."""
-        return Layout(*(getattr(self, part.name).to(device) for part in fields(self)))
+        return Layout(*(brought(getattr(self, part.name), device) for part in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -262,7 +271,9 @@ def _lend(
     return lent
 
 
-def may_attend(layout: Layout, size: int, block: int, window: int | None) -> Tensor:
+def may_attend(
+    layout: Layout, size: int, block: int, window: int | None, device: torch.device
+) -> Tensor:
     """Say which cells attend to which in a block [size, size].
 
     A cell sees itself and what stands left of it in its own prompt: the branch's own cells
@@ -271,21 +282,24 @@ def may_attend(layout: Layout, size: int, block: int, window: int | None) -> Ten
     level or before.
 
     Args:
-        layout: The pack's cells.
+        layout: The pack's cells, on the host.
         size: Cells that the block runs on.
         block: The block.
         window: How many positions back a cell sees at most, itself included; None for all.
+        device: Where it is worked out.
     """
+    trunks = int((layout.branches[:size] == len(layout.own) - 1).sum())
+    anybody_lends = bool((layout.lenders >= 0).any())
+    layout = layout.to(device)
     positions, slots = layout.positions[:size], layout.slots[:size]
     branches = layout.branches[:size]
-    trunks = int((branches == len(layout.own) - 1).sum())
     seen = slots[:, None] == slots[None, :]
     # Columns of trunks: seen until the row's own prompt has parted at that position.
     parted = layout.own.le(block)[:, positions[:trunks]]
     seen[:, :trunks] &= ~parted[branches]
     # Columns of branches: seen by the branch, and by those that are lent them and have not parted.
     theirs = branches[:, None] == branches[None, trunks:]
-    if bool((layout.lenders >= 0).any()):
+    if anybody_lends:
         there = positions[trunks:]
         lent = layout.lenders[:, there][branches] == branches[None, trunks:]
         theirs |= lent & ~layout.own.le(block)[:, there][branches]

@@ -211,6 +211,9 @@ def divergences(
     """
     furthest = lessons[0].fed.shape[1]
     sites = {ahead: logits(ahead - furthest - 1) for ahead in lessons[0].finals}
+    model: Any = cone.engine.checkpoint.model
+    # All at once: every pass would move every vector by itself, and its gradient back.
+    vectors = vectors.to(model.get_input_embeddings().weight.device)
     fronted = [
         Fronted(Prompt.of(of_prompt), block, lesson.states, lesson.fed)
         for of_prompt, block, lesson in zip(vectors, blocks, lessons, strict=True)

@@ -97,6 +97,11 @@ class Needs:
         return limit
 
     @property
+    def of_the_model(self) -> bool:
+        """Whether it is the model that falls short where it is not met, so that nothing applies."""
+        return self.otherwise == "not applicable"
+
+    @property
     def region(self) -> Region:
         """Where the mean has to lie."""
         if self.at_least is not None:

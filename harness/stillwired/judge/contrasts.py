@@ -71,10 +71,15 @@ class Part:
         return self.sample.interval()
 
 
-def check_evidence(claim: Claim, evidence: Evidence) -> None:
+def check_evidence(claim: Claim, evidence: Evidence, *, whole: bool = True) -> None:
     """Check that evidence holds what a claim declares, and nothing that it does not know.
 
     What stands beside the claim is free.
+
+    Args:
+        claim: What was declared.
+        evidence: What was measured.
+        whole: Whether everything that was declared must be there.
 
     Raises:
         ClaimError: If a declared check was not measured, or a name is not declared.
@@ -94,7 +99,7 @@ def check_evidence(claim: Claim, evidence: Evidence) -> None:
     needed = [needs.ability for needs in claim.applies]
     known("ability", evidence.ability, needed)
     missing = [name for name in needed if name not in evidence.ability]
-    if missing:
+    if missing and whole:
         raise ClaimError(
             f"Claim {claim.id} applies only with {', '.join(map(repr, missing))}, which was not "
             "measured. Hand it to judge(ability=...)."
@@ -108,7 +113,7 @@ def check_evidence(claim: Claim, evidence: Evidence) -> None:
         raise ClaimError(
             f"Claim {claim.id} was handed planted arms but declares no sensitivity. Declare it."
         )
-    if claim.plants and not evidence.planted:
+    if claim.plants and not evidence.planted and whole:
         raise ClaimError(
             f"Claim {claim.id} expects no difference and declares a sensitivity, but nothing was "
             "planted. Hand arms with that difference planted to judge(planted=...)."

@@ -45,8 +45,7 @@ def _fails(claim: Claim, damaged: Verdict) -> bool:
     passed = {check.name: check.passed for check in damaged.checks if check.kind == "ability"}
     # Without an open need the parts themselves are open.
     return bool(claim.applies) and all(
-        passed.get(needs.ability) is True or needs.otherwise != "not applicable"
-        for needs in claim.applies
+        passed.get(needs.ability) is True or not needs.of_the_model for needs in claim.applies
     )
 
 

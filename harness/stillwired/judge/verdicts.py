@@ -85,7 +85,7 @@ def judge_cell(
     if obstacle is not None:
         check = CheckResult(obstacle.kind, obstacle.name, False, obstacle.detail)
         return replace(start, verdict=obstacle.word, reason=obstacle.detail, checks=(check,))
-    check_evidence(claim, evidence)
+    check_evidence(claim, evidence, whole=not lacking(claim, evidence.ability))
     checks = [CheckResult("instrument", c.name, c.passed, c.detail) for c in evidence.instrument]
     failed = [check for check in evidence.instrument if not check.passed]
     if failed:
@@ -99,19 +99,19 @@ def judge_cell(
     # From here on figures are shown, whatever the word; it never depends on those beside it.
     start = replace(start, beside=_beside(evidence))
     abilities = [
-        (needs, *_ability(needs, evidence.ability[needs.ability])) for needs in claim.applies
+        (needs, *_ability(needs, evidence.ability[needs.ability]))
+        for needs in claim.applies
+        if needs.ability in evidence.ability
     ]
     checks += [check for _, check, _ in abilities]
-    lacking = [
-        check
-        for needs, check, _ in abilities
-        if check.passed is False and needs.otherwise == "not applicable"
+    unable = [
+        check for needs, check, _ in abilities if check.passed is False and needs.of_the_model
     ]
-    if lacking:
+    if unable:
         return replace(
             start,
             verdict=Word.NOT_APPLICABLE,
-            reason="; ".join(check.detail for check in lacking),
+            reason="; ".join(check.detail for check in unable),
             checks=tuple(checks),
         )
     own = parts_of(claim, evidence.arms)
@@ -173,10 +173,11 @@ def lacking(claim: Claim, ability: Mapping[str, Outcome]) -> bool:
 
     Args:
         claim: What was declared.
-        ability: Outcomes by ability name.
+        ability: Outcomes by ability name, as far as they are measured.
     """
     return any(
-        needs.otherwise == "not applicable"
+        needs.ability in ability
+        and needs.of_the_model
         and _ability(needs, ability[needs.ability])[0].passed is False
         for needs in claim.applies
     )

@@ -40,7 +40,7 @@ def pytest_runtest_setup_of_fixtures(item: pytest.Item) -> Generator[None]:
     try:
         yield
     except StillwiredError as error:
-        if _obstacle(item, error) is None:
+        if _obstacle(item, error) is None and not _unable(item, error):
             raise
         # Every report takes a setup that fails for an error, and a verdict is none.
         item.stash[RAISED] = error
@@ -63,12 +63,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     try:
         yield
     except StillwiredError as error:
-        obstacle, unable = _obstacle(item, error), isinstance(error, NotAbleError)
-        if obstacle is None and not unable:
+        obstacle = _obstacle(item, error)
+        if obstacle is None and not _unable(item, error):
             raise
         judge = item.stash.setdefault(JUDGE, new_judge(item))
         if isinstance(error, NotAbleError):
-            judge(ability=error.ability)
+            judge(ability=error.ability, checks=error.checks)
         elif obstacle is not None:
             judge.unmeasured(obstacle)
         cause = error
@@ -94,8 +94,17 @@ def _obstacle(item: pytest.Item, error: StillwiredError) -> Obstacle | None:
     """Return what an error says about a test's cell, unless a verdict stands already."""
     from stillwired.records.session import obstacle_of
 
-    settled = CELL not in item.stash or verdict_of(item) is not None
     # A worker whose checkpoint cannot be prepared has measured nothing, whatever the error.
-    if settled or error is item.config.stash[STATE].problem:
+    if _settled(item) or error is item.config.stash[STATE].problem:
         return None
     return obstacle_of(error, item.stash[CELL].spec)
+
+
+def _unable(item: pytest.Item, error: StillwiredError) -> bool:
+    """Say whether an error shows that the model cannot do what a test's claim presupposes."""
+    return isinstance(error, NotAbleError) and not _settled(item)
+
+
+def _settled(item: pytest.Item) -> bool:
+    """Say whether no error can be a test's verdict any more."""
+    return CELL not in item.stash or verdict_of(item) is not None

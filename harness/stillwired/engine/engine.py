@@ -235,6 +235,12 @@ class Engine:
             normed: Tensor = self._norm(self._as_model(states))
         return normed
 
+    @property
+    def embeddings(self) -> Tensor:
+        """The table of embeddings [vocabulary, width], as the model keeps it, without gradients."""
+        table: Tensor = self._model.get_input_embeddings().weight.detach()
+        return table
+
     @torch.no_grad()
     @spending(PASSES)
     def unembed(self, states: Tensor) -> Tensor:

@@ -127,9 +127,9 @@ class FedLinear:
         return self._beside(states, self.text.rows(split).following[rows, :ahead])
 
     def _beside(self, states: NDArray[np.float32], fed: NDArray[np.int64]) -> NDArray[np.float32]:
-        table = self.text.engine().checkpoint.model.get_input_embeddings().weight
+        table = self.text.engine().embeddings
         tokens = torch.from_numpy(fed).to(table.device)
-        embedded = table[tokens].detach().float().cpu().numpy()
+        embedded = table[tokens].float().cpu().numpy()
         return np.concatenate([states, embedded.reshape(len(states), -1)], axis=1)
 
     def _read(

@@ -311,7 +311,7 @@ def nearest_tokens(engine: Engine, prompt: Prompt) -> Prompt:
     """
     if prompt.vectors is None:
         raise UsageError("The prompt consists of tokens already. Give one of learned vectors.")
-    table = engine.checkpoint.model.get_input_embeddings().weight.detach()
+    table = engine.embeddings
     vectors = torch.nn.functional.normalize(prompt.vectors.float(), dim=-1).to(table.device)
     best = torch.full((len(vectors),), -torch.inf, device=table.device)
     tokens = torch.zeros(len(vectors), dtype=torch.int64, device=table.device)

@@ -175,11 +175,10 @@ def embedding_unit(engine: Engine, recipe: Recipe) -> float:
     scale, norm = engine.anatomy.embedding_scale, engine.anatomy.family.embedding_norm
     if not recipe.relative:
         return scale
-    model: Any = engine.checkpoint.model
-    table = model.get_input_embeddings().weight.detach()
+    model, table = engine.checkpoint.model, engine.embeddings
     squares = 0.0
     with torch.no_grad():
-        for rows in table.split(EMBEDDINGS):
+        for rows in torch.split(table, EMBEDDINGS):
             entering = scale * rows if norm is None else model.get_submodule(norm)(scale * rows)
             squares += float(entering.double().square().sum())
     return float(f"{math.sqrt(squares / table.numel()) / TYPICAL:.2g}")
@@ -211,9 +210,8 @@ def divergences(
     """
     furthest = lessons[0].fed.shape[1]
     sites = {ahead: logits(ahead - furthest - 1) for ahead in lessons[0].finals}
-    model: Any = cone.engine.checkpoint.model
     # All at once: every pass would move every vector by itself, and its gradient back.
-    vectors = vectors.to(model.get_input_embeddings().weight.device)
+    vectors = vectors.to(cone.engine.embeddings.device)
     fronted = [
         Fronted(Prompt.of(of_prompt), block, lesson.states, lesson.fed)
         for of_prompt, block, lesson in zip(vectors, blocks, lessons, strict=True)

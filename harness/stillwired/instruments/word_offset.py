@@ -69,7 +69,7 @@ def offset_guesses(
         raise UsageError(f"There is no space {space!r}. Choose one of: {', '.join(SPACES)}.")
     if not pairs_fit:
         raise UsageError("An offset needs pairs to be fitted on. Give at least one.")
-    table = engine.checkpoint.model.get_input_embeddings().weight.detach()
+    table = engine.embeddings
     answers = [[answer] for _, answer in pairs_fit]
     offset = (_words(table, answers) - _words(table, [word for word, _ in pairs_fit])).mean(0)
     if not queries:

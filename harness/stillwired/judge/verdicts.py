@@ -85,7 +85,9 @@ def judge_cell(
     if obstacle is not None:
         check = CheckResult(obstacle.kind, obstacle.name, False, obstacle.detail)
         return replace(start, verdict=obstacle.word, reason=obstacle.detail, checks=(check,))
-    check_evidence(claim, evidence, whole=not lacking(claim, evidence.ability))
+    abilities = _abilities(claim, evidence.ability)
+    unable = _unable(abilities)
+    check_evidence(claim, evidence, whole=not unable)
     checks = [CheckResult("instrument", c.name, c.passed, c.detail) for c in evidence.instrument]
     failed = [check for check in evidence.instrument if not check.passed]
     if failed:
@@ -98,15 +100,7 @@ def judge_cell(
         )
     # From here on figures are shown, whatever the word; it never depends on those beside it.
     start = replace(start, beside=_beside(evidence))
-    abilities = [
-        (needs, *_ability(needs, evidence.ability[needs.ability]))
-        for needs in claim.applies
-        if needs.ability in evidence.ability
-    ]
     checks += [check for _, check, _ in abilities]
-    unable = [
-        check for needs, check, _ in abilities if check.passed is False and needs.of_the_model
-    ]
     if unable:
         return replace(
             start,
@@ -175,12 +169,23 @@ def lacking(claim: Claim, ability: Mapping[str, Outcome]) -> bool:
         claim: What was declared.
         ability: Outcomes by ability name, as far as they are measured.
     """
-    return any(
-        needs.ability in ability
-        and needs.of_the_model
-        and _ability(needs, ability[needs.ability])[0].passed is False
+    return bool(_unable(_abilities(claim, ability)))
+
+
+def _abilities(
+    claim: Claim, ability: Mapping[str, Outcome]
+) -> list[tuple[Needs, CheckResult, Interval]]:
+    """Check what a claim needs, as far as it is measured."""
+    return [
+        (needs, *_ability(needs, ability[needs.ability]))
         for needs in claim.applies
-    )
+        if needs.ability in ability
+    ]
+
+
+def _unable(abilities: Iterable[tuple[Needs, CheckResult, Interval]]) -> list[CheckResult]:
+    """Return the checks by which a claim does not apply."""
+    return [check for needs, check, _ in abilities if check.passed is False and needs.of_the_model]
 
 
 def _ability(needs: Needs, outcome: Outcome) -> tuple[CheckResult, Interval]:

@@ -17,8 +17,14 @@ profiles.PROFILES["quick"] = replace(
 
 
 def pytest_collection_finish() -> None:
-    """Train for few steps, looking and writing often; late, since this loads torch."""
+    """Train for few steps, looking and writing often; late, since this loads torch.
+
+    Random models predict nothing, and readers are asked all the same.
+    """
+    from stillwired import judge
     from stillwired.instruments import prompt_recipes
+
+    judge.lacking = lambda claim, ability: False
 
     short = replace(prompt_recipes.SHORT, steps=32, batch=4, every=2)
     prompt_recipes.RECIPES["quick"] = short

@@ -14,6 +14,7 @@ from stillwired.checkpoints.families import check_kernel
 from stillwired.clock import PASSES, spending
 from stillwired.engine.batching import Batch, assemble, check_prompts, plan
 from stillwired.engine.edits import Edit, changes_in, check_edit
+from stillwired.engine.host_memory import keep_freed_memory
 from stillwired.engine.identities import Identity, check_identities, require
 from stillwired.engine.reading import Reading, check_finite
 from stillwired.engine.sites import Site
@@ -89,7 +90,8 @@ def nothing_changed(edit: Edit, prompts: Sequence[int]) -> EngineError:
 class Engine:
     """Reads and edits the forward passes of one checkpoint.
 
-    Building an engine checks the anatomy's identities on a short prompt.
+    Building an engine checks the anatomy's identities on a short prompt. From then on the process
+    keeps what memory it frees (`stillwired.engine.host_memory`).
 
     Args:
         checkpoint: A loaded model with its tokenizer, anatomy and regime.
@@ -108,6 +110,7 @@ class Engine:
     """
 
     def __init__(self, checkpoint: Loaded, remote: Host | str | None = None) -> None:
+        keep_freed_memory()
         self.checkpoint = checkpoint
         self.anatomy = checkpoint.anatomy
         self._model = checkpoint.model

@@ -25,8 +25,8 @@ GROWTH = 2**26
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees, from now on.
 
-    It holds what it once needed at most until it ends, up to :data:`KEPT` more than it uses. Whoever
-    has set the allocator up by the environment (``MALLOC_…``, ``GLIBC_TUNABLES``) is obeyed.
+    It holds what it once needed at most until it ends, up to :data:`KEPT` more than it uses.
+    Whoever has set the allocator up by ``MALLOC_…`` or ``GLIBC_TUNABLES`` is obeyed.
 
     Returns:
         Whether the allocator could be told: that of the GNU C library, and nothing set already.
@@ -39,4 +39,4 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     settings = ((_MMAP_THRESHOLD, LARGEST), (_TRIM_THRESHOLD, KEPT), (_TOP_PAD, GROWTH))
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    return all(mallopt(name, value) == 1 for name, value in settings)

@@ -101,6 +101,7 @@ class PromptOutcomes:
     def __init__(self, text: TextReadings, recipe: Recipe = SHORT, first: int = 3_000) -> None:
         self.text, self.recipe = text, recipe
         self.passes = PromptPasses(text, first)
+        self._chosen: dict[tuple[int, ...], Depth] = {}
 
     # Fixed prompts
 
@@ -290,7 +291,9 @@ class PromptOutcomes:
             spoken = self._spoken(reader, trained[0], "choose")
             return -float(spoken["scores"].mean(dtype=np.float64))
 
-        return min(self.text.depths, key=surprisal)
+        if trained not in self._chosen:
+            self._chosen[trained] = min(self.text.depths, key=surprisal)
+        return self._chosen[trained]
 
     def last_block_identity(self) -> float:
         """Swap states at the last block and see what changes at fed tokens, in nats.

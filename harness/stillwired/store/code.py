@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from stillwired.errors import CacheError
@@ -28,8 +28,12 @@ _SHOWING = (f"{PACKAGE}.report", f"{PACKAGE}.commands", f"{PACKAGE}.cli")
 _TABLES = (".toml", ".json", ".jsonl")
 
 
+@cache
 def code_digest(*module_names: str) -> str:
     """Digest the sources of modules and of everything of this package that they import.
+
+    A process goes on with the code that it has loaded, whatever becomes of the files, so they are
+    digested once.
 
     Imports inside functions count like those at the top. Modules loaded by a computed name are
     not seen, and neither are data files: put their content into the inputs of the cache entry.
@@ -56,8 +60,7 @@ def code_digest(*module_names: str) -> str:
                 "key. Name a module of the package by its dotted name."
             )
         sources[name] = path
-        stat = path.stat()
-        pending.extend(_imports(name, path, stat.st_mtime_ns, stat.st_size))
+        pending.extend(_imports(name, path))
 
     return files_digest(sources)
 
@@ -106,9 +109,9 @@ def _source_of(name: str) -> Path | None:
     return None
 
 
-@lru_cache(maxsize=1024)
-def _imports(name: str, path: Path, mtime_ns: int, size: int) -> tuple[str, ...]:
-    """Modules of this package that one source file imports (time and size key the memory)."""
+@cache
+def _imports(name: str, path: Path) -> tuple[str, ...]:
+    """Modules of this package that one source file imports."""
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:

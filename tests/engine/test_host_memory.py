@@ -15,14 +15,15 @@ import torch
 from stillwired.engine.host_memory import keep_freed_memory
 
 def pages():
-    torch.ones(2**26)  # Room for what follows, where freed memory is kept.
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range({PASSES}):
         torch.ones(2**24)  # 64 MiB, taken, written to and freed
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 torch.set_num_threads(1)
-print(pages(), int(keep_freed_memory()), pages())
+before, told = pages(), keep_freed_memory()
+pages()  # The allocator settles.
+print(before, int(told), pages())
 """
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import kl_div, log_softmax, softmax
+from torch.nn.functional import kl_div, log_softmax
 
 from stillwired.clock import FITS, spending
 from stillwired.instruments.moments import Moments, Whitened
@@ -148,10 +148,10 @@ def train_on_kl(
 
     def loss(x: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            target = softmax(logits(wanted).float(), -1)
+            target = log_softmax(logits(wanted).float(), -1)
         predicted = ((x - mean) / scale) @ weights + offset
         said = log_softmax(logits(predicted).float(), -1)
-        return kl_div(said, target, reduction="batchmean")
+        return kl_div(said, target, reduction="batchmean", log_target=True)
 
     def on_choose() -> float:
         with torch.no_grad():

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn.functional import kl_div, log_softmax, softmax
+from torch.nn.functional import kl_div, log_softmax
 
 from stillwired.clock import FITS, PASSES, spending
 from stillwired.engine.cone import Cone
@@ -240,9 +240,10 @@ def _divergence(
     apart = torch.zeros(())
     for ahead, site in sites.items():
         own = torch.from_numpy(finals[ahead][reading.rows])
-        target = softmax(cone.engine.unembed(own).float(), -1)
+        target = log_softmax(cone.engine.unembed(own).float(), -1)
         patched = log_softmax(reading[site].float(), -1)
-        apart = apart.to(patched.device) + kl_div(patched, target, reduction="none").sum(-1)
+        each = kl_div(patched, target, reduction="none", log_target=True)
+        apart = apart.to(patched.device) + each.sum(-1)
     return apart
 
 

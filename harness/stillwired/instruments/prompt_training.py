@@ -49,8 +49,8 @@ from stillwired.instruments.survey import Say
 TOLD = 10
 """Steps between two lines about progress."""
 
-CHOOSE_ROWS = 64
-"""Choose rows in a pass: their logits are what takes memory."""
+CHOOSE_ROWS = 256
+"""Choose rows whose logits are held at a time; about a pack of them."""
 
 TYPICAL = 0.136
 """Root mean square of the default model's embeddings, on which rates were chosen."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 
 import pytest
@@ -268,12 +267,17 @@ def test_other_code_is_said_and_is_not_the_checkpoint_s_doing(code, told, baseli
 def test_other_libraries_threads_and_processors_are_said(side, monkeypatch):
     cell = ("a", evidence(0.3))
     old = side(cell)
-    found = environment() | {"threads": 99, "cpu": "Another"}
-    found["packages"] = found["packages"] | {"torch": "1.0"}
+    was = environment()
+    found = was | {"threads": 99, "cpu": "Another"}
+    found["packages"] = was["packages"] | {"torch": "1.0"}
     monkeypatch.setattr("stillwired.records.record.environment", lambda: found)
     (told, whose) = compare(old, side(cell)).remarks
-    for name, now in (("torch", "1.0"), ("threads", "99"), ("cpu", "Another")):
-        assert re.search(rf"{name} \([^,]+ then, {now} now\)", told)
+    for name, then, now in (
+        ("torch", was["packages"]["torch"], "1.0"),
+        ("threads", was["threads"], "99"),
+        ("cpu", was["cpu"], "Another"),
+    ):
+        assert f"{name} ({then} then, {now} now)" in told
     assert whose.endswith("what changed is not its doing.")
 
 

@@ -17,9 +17,6 @@ from stillwired.errors import RecordError
 from stillwired.records.files import plain_json, write_whole
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from stillwired.judge.results import Evidence
     from stillwired.outcomes import Arm, Outcome
 
@@ -190,7 +187,10 @@ def read_table(path: Path, described: Mapping[str, Mapping[str, Any]]) -> dict[s
             f"The outcomes in {path} cannot be read ({error}). "
             "The file may have been cut short; run the claims again."
         ) from error
-    names, examples, clusters = (_texts(table.column(column)) for column in COLUMNS[:3])
+    # By way of an array: its rows share their texts, where a list spells every one out.
+    names, examples, clusters = (
+        np.asarray(table.column(column).to_numpy(), dtype=np.str_) for column in COLUMNS[:3]
+    )
     scores = table.column("score").to_numpy()
     starts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
     rows = {
@@ -215,17 +215,6 @@ def read_table(path: Path, described: Mapping[str, Mapping[str, Any]]) -> dict[s
             "was judged from. The two files are of different runs, or were edited."
         )
     return outcomes
-
-
-def _texts(column: Any) -> NDArray[np.str_]:
-    """Decode a column of Parquet, in which few texts stand for many rows."""
-    import numpy as np
-
-    coded = column.combine_chunks().dictionary_encode()
-    texts = np.asarray([*coded.dictionary.to_pylist(), None], dtype=np.str_)
-    # What is missing is spelt out, and is then no example that the record knows.
-    rows: NDArray[np.str_] = texts[coded.indices.fill_null(len(texts) - 1).to_numpy()]
-    return rows
 
 
 def save_outcomes(folder: Path, outcomes: Mapping[str, Outcome]) -> None:

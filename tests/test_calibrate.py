@@ -22,6 +22,7 @@ def pytest_claims_prepare(spec):
 # What is judged depends on the redraw and on the regime as in a run of a model.
 CLAIMS = """
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,19 @@ def claim(name):
     )
 
 
+def meet(redraw):
+    # Wait until two redraws are being judged.
+    folder, until = Path(__file__).parent, time.monotonic() + 60
+    (folder / f"{redraw.label}.here").touch()
+    while len([*folder.glob("*.here")]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def arm(settings, name):
     redraw = settings.redraw
+    if redraw is not None and RATES.get("wait_for_two"):
+        meet(redraw)
     fresh = redraw is not None and not redraw.keeps_data
     draw = redraw.number if fresh else 0
     what = "bf16" if settings.dtype == "bfloat16" else redraw.kind if redraw else "reference"
@@ -105,7 +117,7 @@ def test_runs_are_done_once_and_reported(calibrate, tmp_path):
     code, out, err = calibrate(*SMALL)
     assert code == 0, err
     assert "4 runs of tiny, profile mutants; records in out" in err
-    assert done(err) == ["reference", "seed-1", "bf16-1", "refit-1"]
+    assert done(err) == ["reference", "refit-1", "seed-1", "bf16-1"]
     assert "No claim that held came out as FAILS or BROKEN in 6 claim-runs" in out
     records = {
         path.stem: read_record(path).data for path in (tmp_path / "out/records").glob("*.json")
@@ -133,6 +145,21 @@ def test_runs_are_done_once_and_reported(calibrate, tmp_path):
     assert "1 of 1: refit-2" in err
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not (tmp_path / "out/records/refit-2.run").exists()
+
+
+def test_runs_go_side_by_side_behind_the_reference(calibrate, tmp_path):
+    code, _, err = calibrate(
+        "--redraws", "2", "--kinds", "seed", "--refits", "0", "--jobs", "2", wait_for_two=True
+    )
+    assert code == 0, err
+    assert done(err) in (["reference", "seed-1", "seed-2"], ["reference", "seed-2", "seed-1"])
+    assert {path.name for path in tmp_path.glob("*.here")} == {"seed-1.here", "seed-2.here"}
+
+
+def test_no_jobs_are_refused(calibrate):
+    code, _, err = calibrate(*SMALL, "--jobs", "0")
+    assert code == 2
+    assert "Give --jobs 1 or more" in err
 
 
 def test_a_claim_that_fails_under_a_redraw_fails_the_calibration(calibrate, tmp_path):

@@ -20,12 +20,12 @@ HOLDS, OPEN, FAILS = 0.5, 0.24, 0.05
 def calibrated(tmp_path):
     """Make records from rates by run and claim, and count their alarms."""
 
-    def count(by_run, **more):
+    def count(by_run, jobs=1, **more):
         records = {}
         for run, shares in by_run.items():
             path = write_run(tmp_path, run, shares, **more.get(run.name, {}))
             records[run.name] = read_record(path)
-        return count_alarms(records, [run for run in by_run if run.kind])
+        return count_alarms(records, [run for run in by_run if run.kind], jobs)
 
     return count
 
@@ -62,6 +62,14 @@ def test_other_examples_are_held_against_the_reference(calibrated):
     assert told(alarms.flipped) == told([seed.cases[0], seed.cases[2]])
     # The gate stops both: a claim is gone in one, and one is LOST in the other.
     assert (alarms.blocked, alarms.runs) == ({"seed": 2}, {"seed": 2})
+
+
+def test_runs_that_are_compared_side_by_side_come_to_the_same(calibrated):
+    runs = {Planned(): {"a": HOLDS, "b": HOLDS}}
+    runs |= {Planned("seed", 1): {"a": 0.45, "b": FAILS}, Planned("bf16", 1): {"a": OPEN}}
+    alone, side_by_side = calibrated(runs), calibrated(runs, jobs=2)
+    assert alone.pooled.cases
+    assert side_by_side == alone
 
 
 def test_the_same_examples_are_held_against_the_seed_run_of_the_number(calibrated):

@@ -36,11 +36,11 @@ def names(runs):
 def test_all_kinds_of_a_number_follow_each_other_behind_the_reference():
     assert names(plan(["bf16", "seed"], 2, 1)) == [
         "reference",
+        "refit-1",
         "seed-1",
         "bf16-1",
         "seed-2",
         "bf16-2",
-        "refit-1",
     ]
     assert len(plan([name for name in KINDS if name != "refit"], 20, 3)) == 1 + 5 * 20 + 3
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +76,20 @@ def add(commands: Commands) -> None:
         metavar="FOLDER",
         help=f"where records and the report go (default: {FOLDER}/<model>-<profile>)",
     )
+    option(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs at a time, once the reference is done: each has a model of its own in memory "
+        "and its share of the processor's threads (1)",
+    )
     with_cache(calibrate)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the runs that are left, and report on all of them."""
+    from stillwired.errors import UsageError
     from stillwired.options import model_ids
     from stillwired.records.alarms import count_alarms
     from stillwired.records.calibration import plan
@@ -86,12 +97,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     kinds = [name.strip() for name in arguments.kinds.split(",") if name.strip()]
     runs = plan(kinds, arguments.redraws, arguments.refits)
+    if arguments.jobs < 1:
+        raise UsageError(f"There are no {arguments.jobs} runs at a time. Give --jobs 1 or more.")
     (name,) = model_ids([arguments.model])
     out = (arguments.out or FOLDER / f"{name}-{arguments.profile}").expanduser()
     records, failed = _Runs(arguments, out).do(runs)
     done = [one for one in runs[1:] if {one.name, one.against} <= records.keys()]
     say(f"comparing {len(done)} runs with what they are held against")
-    alarms = count_alarms(records, done)
+    alarms = count_alarms(records, done, arguments.jobs)
     calibration = Calibration(records[runs[0].name], records, failed, alarms)
     show(calibration_lines(calibration, write_reports(calibration, out), page()))
     if alarms.complaints:
@@ -104,6 +117,11 @@ class _Runs:
 
     def __init__(self, arguments: argparse.Namespace, out: Path) -> None:
         self._arguments, self._out = arguments, out
+        self._environment = dict(os.environ)
+        if arguments.jobs > 1:
+            # The reference as well: another number of threads is another environment.
+            share = max(1, (os.cpu_count() or 1) // arguments.jobs)
+            self._environment.setdefault("OMP_NUM_THREADS", str(share))
 
     def do(self, runs: Sequence[Planned]) -> tuple[dict[str, Record], dict[str, str]]:
         """Do what is not done yet; return records by name, and why there is none of the others.
@@ -112,8 +130,7 @@ class _Runs:
             RecordError: If the reference leaves no record, or a file is of another calibration.
         """
         from stillwired.errors import RecordError
-        from stillwired.records.calibration import keep_asked, time_left
-        from stillwired.report.text import duration
+        from stillwired.records.calibration import keep_asked
 
         given = self._arguments
         say(f"{len(runs)} runs of {given.model}, profile {given.profile}; records in {self._out}")
@@ -127,12 +144,7 @@ class _Runs:
             say(f"{len(records)} of them are done already")
         failed: dict[str, str] = {}
         took: dict[str, list[float]] = {}
-        for number, one in enumerate(todo):
-            left = time_left(todo[number:], took)
-            about = "" if left is None else f", about {duration(left)} left"
-            say(f"{number + 1} of {len(todo)}: {one.name}{about}")
-            started = time.monotonic()
-            said = self._run(one)
+        for one, said, seconds in self._each(todo, took):
             found, changed = self._find(one, outline, first)
             why = said
             if changed:
@@ -145,8 +157,38 @@ class _Runs:
                 continue
             first = first or found
             records[one.name] = found
-            took.setdefault(one.kind, []).append(time.monotonic() - started)
+            took.setdefault(one.kind, []).append(seconds)
         return records, failed
+
+    def _each(
+        self, todo: Sequence[Planned], took: Mapping[str, Sequence[float]]
+    ) -> Iterator[tuple[Planned, str, float]]:
+        """Do runs, some at a time; yield each as it ends, what it said and the seconds it took.
+
+        The reference is done before any other, since they take their fits from it.
+        """
+        from stillwired.records.calibration import time_left
+        from stillwired.report.text import duration
+
+        jobs = self._arguments.jobs
+
+        def timed(number: int) -> tuple[Planned, str, float]:
+            run = todo[number]
+            left = time_left(todo[number:], took)
+            about = "" if left is None else f", about {duration(left / jobs)} left"
+            say(f"{number + 1} of {len(todo)}: {run.name}{about}")
+            started = time.monotonic()
+            return run, self._run(run), time.monotonic() - started
+
+        alone = sum(not one.kind for one in todo)
+        yield from map(timed, range(alone))
+        with ThreadPoolExecutor(jobs) as pool:
+            runs = [pool.submit(timed, number) for number in range(alone, len(todo))]
+            try:
+                yield from (ended.result() for ended in as_completed(runs))
+            finally:
+                # Broken off: what has not begun never does.
+                pool.shutdown(cancel_futures=True)
 
     def _done(self, runs: Sequence[Planned], outline: Json) -> dict[str, Record]:
         """Return what is done already, by name; say what has to be done again, and why."""
@@ -218,7 +260,7 @@ class _Runs:
         command += ["--claims-cache", str(given.cache)] if given.cache else []
         with log.open("w", encoding="utf-8") as file:
             code = subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, check=False
+                command, stdout=file, stderr=subprocess.STDOUT, check=False, env=self._environment
             ).returncode
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = said[-1].strip() if said else "it said nothing"

@@ -8,14 +8,17 @@ do cells for which a redraw found nothing new to judge.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillwired.records.baseline import Side
 from stillwired.records.calibration import KINDS, Planned
 from stillwired.records.compare import compare
-from stillwired.records.record import Record
+from stillwired.records.record import Record, read_record
 
 if TYPE_CHECKING:
     from stillwired.judge.changes import Change
@@ -169,49 +172,80 @@ class Alarms:
         return tuple(found)
 
 
-def count_alarms(records: Mapping[str, Record], runs: Sequence[Planned]) -> Alarms:
+def count_alarms(records: Mapping[str, Record], runs: Sequence[Planned], jobs: int = 1) -> Alarms:
     """Hold every run against its partner.
 
     Args:
         records: Records by name of their run; the reference and what is held against are there.
         runs: Runs that are done, the reference apart.
+        jobs: How many comparisons at a time, each in a process of its own if more than one.
 
     Raises:
         RecordError: If two records cannot be compared, or a table cannot be trusted.
         ClaimError: As `compare`.
     """
-    sides = {name: Side.of_record(record.path, record.data) for name, record in records.items()}
-    cases: dict[str, list[Case]] = {}
-    stale: dict[str, int] = {}
-    blocked: dict[str, int] = {}
-    missing: dict[str, list[str]] = {}
-    uncompared: dict[str, list[str]] = {}
-    for run in runs:
-        old, new = sides[run.against], sides[run.name]
-        absent = [key for key in old.cells if key not in new.cells]
-        if absent:
-            missing[run.name] = absent
-        found = compare(old, new, deselected=absent)
-        blocked[run.kind] = blocked.get(run.kind, 0) + (not found.gate.passed)
-        for change in found.changes:
-            if not change.held:
-                continue
-            case = Case(run, change, old.cells[change.key], new.cells[change.key])
-            if change.word == "NOT COMPARED":
-                reasons = uncompared.setdefault(run.name, [])
-                reasons.append(f"{change.key}: {change.reason}")
-            if case.fresh:
-                cases.setdefault(run.kind, []).append(case)
-            else:
-                stale[run.kind] = stale.get(run.kind, 0) + 1
+    pairs = [(run, records[run.against].path, records[run.name].path) for run in runs]
+    _side.cache_clear()  # An earlier call may have seen other records there.
+    if jobs > 1 and len(pairs) > 1:
+        # Processes begun anew: whoever calls may have threads, which a fork does not survive.
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            each = [*pool.map(_hold, pairs, chunksize=max(1, len(pairs) // (4 * jobs)))]
+    else:
+        each = [_hold(pair) for pair in pairs]
     kinds = [name for name in KINDS if any(run.kind == name for run in runs)]
+    of_kind = {name: [one for one in each if one.run.kind == name] for name in kinds}
     return Alarms(
-        tallies={name: Tally(tuple(cases.get(name, ())), stale.get(name, 0)) for name in kinds},
-        blocked={name: blocked[name] for name in kinds},
-        runs={name: sum(run.kind == name for run in runs) for name in kinds},
-        missing=missing,
-        uncompared=uncompared,
+        tallies={
+            name: Tally(
+                tuple(case for one in found for case in one.cases), sum(s.stale for s in found)
+            )
+            for name, found in of_kind.items()
+        },
+        blocked={name: sum(one.blocked for one in found) for name, found in of_kind.items()},
+        runs={name: len(found) for name, found in of_kind.items()},
+        missing={one.run.name: one.missing for one in each if one.missing},
+        uncompared={one.run.name: one.uncompared for one in each if one.uncompared},
     )
+
+
+@dataclass
+class _Held:
+    """What one run came to: as the attributes of `Alarms`."""
+
+    run: Planned
+    blocked: bool
+    missing: list[str]
+    cases: list[Case] = field(default_factory=list)
+    stale: int = 0
+    uncompared: list[str] = field(default_factory=list)
+
+
+def _hold(pair: tuple[Planned, Path, Path]) -> _Held:
+    """Hold one run's record against its partner's."""
+    run, then, now = pair
+    old, new = _side(then), _side(now)
+    missing = [key for key in old.cells if key not in new.cells]
+    found = compare(old, new, deselected=missing)
+    held = _Held(run, not found.gate.passed, missing)
+    for change in found.changes:
+        if not change.held:
+            continue
+        case = Case(run, change, old.cells[change.key], new.cells[change.key])
+        if change.word == "NOT COMPARED":
+            held.uncompared.append(f"{change.key}: {change.reason}")
+        if case.fresh:
+            held.cases.append(case)
+        else:
+            held.stale += 1
+    return held
+
+
+# The reference, the redraw that others of its number are held against, and one of those: all
+# tables of a calibration would not fit into memory.
+@lru_cache(maxsize=3)
+def _side(path: Path) -> Side:
+    record = read_record(path)
+    return Side.of_record(record.path, record.data)
 
 
 def rate_of(cases: Sequence[Case], flags: Sequence[bool]) -> Rate:

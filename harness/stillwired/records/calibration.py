@@ -115,8 +115,9 @@ class Planned:
 def plan(kinds: Sequence[str], redraws: int, refits: int) -> tuple[Planned, ...]:
     """List the runs in the order in which they are done.
 
-    All kinds of one number follow each other, so that a calibration that is broken off has as much
-    of each.
+    Refits take longest and go first, so that none is left alone at the end where several runs go
+    side by side. All kinds of one number follow each other, so that a calibration that is broken
+    off has as much of each.
 
     Args:
         kinds: Kinds of redraws; those that another one is held against are added.
@@ -136,9 +137,9 @@ def plan(kinds: Sequence[str], redraws: int, refits: int) -> tuple[Planned, ...]
         raise UsageError("Nothing is left to calibrate with. Ask for a redraw or a refit at least.")
     wanted = {*kinds, *(KINDS[name].against for name in kinds)}
     asked = [name for name in known if name in wanted]
-    runs = [Planned(name, number) for number in range(1, redraws + 1) for name in asked]
-    runs += [Planned("refit", number) for number in range(1, refits + 1)]
-    return (Planned(), *runs)
+    refitted = [Planned("refit", number) for number in range(1, refits + 1)]
+    redrawn = [Planned(name, number) for number in range(1, redraws + 1) for name in asked]
+    return (Planned(), *refitted, *redrawn)
 
 
 def place(folder: Path, run: Planned) -> Path:

@@ -8,6 +8,7 @@ from stillwired.options import RunOptions
 from stillwired.records.ledger import Ledger
 from stillwired.records.run import RunFolder
 from stillwired.records.session import Run
+from stillwired.redraws import Redraw
 from stillwired.report.curves_files import Drawn
 from stillwired.report.outputs import leave
 from stillwired.report.shown import read_shown
@@ -23,8 +24,8 @@ PAGE = Page(width=1000)
 def closed(tmp_path):
     """A run that is over, and where its page is to go."""
 
-    def closed(report=None, record=True, errors=0):
-        options = RunOptions(Settings(models=("tiny",)), report=report)
+    def closed(report=None, record=True, errors=0, redraw=None):
+        options = RunOptions(Settings(models=("tiny",), redraw=redraw), report=report)
         ledger = Ledger(Run(options, RunFolder(tmp_path / "run", "t"), print), errors=errors)
         finished = read_shown(write(tmp_path / "base.json")).finished
         ledger.finished = [finished] if record else []
@@ -77,6 +78,23 @@ def test_why_there_are_no_curves_is_on_the_page(closed, tmp_path, monkeypatch):
     monkeypatch.setattr("stillwired.report.outputs.draw_beside", lambda _: Drawn(problem="No ink."))
     leave(closed(tmp_path / "page.html"), [], {})
     assert "No picture was drawn. No ink." in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("page", "pictures"), [(None, []), ("page.html", ["base.json"])])
+def test_a_redraw_is_drawn_only_where_it_is_to_be_looked_at(
+    closed, tmp_path, monkeypatch, page, pictures
+):
+    drawn = []
+
+    def draw(record):
+        drawn.append(record.name)
+        return Drawn()
+
+    monkeypatch.setattr("stillwired.report.outputs.draw_beside", draw)
+    leave(closed(page and tmp_path / page, redraw=Redraw("seed", 1)), [], {})
+    assert drawn == pictures
+    leave(closed(), [], {})
+    assert drawn == [*pictures, "base.json"]
 
 
 def test_github_gets_a_summary_and_notes(closed, tmp_path):

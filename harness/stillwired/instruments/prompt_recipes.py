@@ -73,7 +73,9 @@ RECIPES = {
     "quick": SHORT,
     "standard": LONGER,
     "paper": Recipe(),
-    "mutants": replace(SHORT, steps=60, every=30),
+    # What the middle reads more than the first block does has a standard deviation of 0.015 over
+    # trainings of 60 steps, close to the 0.02 that the claim asks for; over those of 150, of 0.006.
+    "mutants": replace(SHORT, steps=120, every=60),
 }
 """By profile."""
 

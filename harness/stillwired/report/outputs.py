@@ -68,8 +68,10 @@ def leave(
     from stillwired.report import github, github_notes
 
     paths = [one.record for one in ledger.shown if one.record is not None]
-    drawn = {record: draw_beside(record) for record in paths}
     page, on_github = ledger.run.options.report, github.on_github(environment)
+    # A redraw is one of a hundred that are held against each other, and looked at only if it flips.
+    looked_at = ledger.run.settings.redraw is None or page is not None
+    drawn = {record: draw_beside(record) if looked_at else Drawn() for record in paths}
     if page is None and not on_github:
         return Outputs(drawn)
     desk = _Desk()

@@ -58,7 +58,7 @@ def test_guesses_equal_a_ridge_by_hand(
     assert np.sum(ours.scores != expected) <= 1
     said = text.rows("choose").targets[:, ahead]
     scores = surprisals(predicted(choose), normed=True)[np.arange(len(said)), said]
-    kept = FedLinear(untrained.text)._fit(ahead, depth.block, share)
+    kept = FedLinear(untrained.text)._solve(ahead, depth.block, share)
     assert kept["choose_surprisal"] == pytest.approx(scores.mean(), rel=1e-3)
     assert ours.factors["block"] == depth.block
 
@@ -86,9 +86,28 @@ def test_half_of_the_rows_are_trained_on_as_well(text, tmp_path, monkeypatch):
 
 def test_the_chosen_depth_is_the_least_surprised(untrained, text):
     readers = FedLinear(untrained.text)
-    surprisal = {d.block: readers._fit(1, d.block)["choose_surprisal"] for d in text.depths}
+    surprisal = {d.block: readers._solve(1, d.block)["choose_surprisal"] for d in text.depths}
     best = min(surprisal, key=surprisal.__getitem__)
     assert untrained.fair_linear(1).factors["block"] == best
+
+
+def test_only_the_map_of_the_chosen_depth_is_trained(text, tmp_path, monkeypatch):
+    readings = TextReadings(
+        text.checkpoint, text.engine, text.corpus, text.plan, lambda: text.survey, Store(tmp_path)
+    )
+    trained = []
+
+    def spied(start, *_, **__):
+        trained.append(start)
+        return start
+
+    monkeypatch.setattr(module, "train_on_kl", spied)
+    readers = FedLinear(readings)
+    depth = readers.chosen_depth(2)
+    assert trained == []
+    readers.guesses(2, depth)
+    (start,) = trained
+    assert np.array_equal(start.weights, readers._solve(2, depth.block)["weights"])
 
 
 def test_training_is_kept_where_it_helps(untrained, text, tmp_path, surprisals):

@@ -76,50 +76,73 @@ class FedLinear:
         return self._read(fitted, self._beside(states, fed)).tokens[:, 0]
 
     def chosen_depth(self, ahead: int) -> Depth:
-        """The depth whose map is least surprised by the targets of the choose split."""
+        """The depth whose least squares are least surprised by the targets of the choose split.
+
+        Training starts there and changes all depths alike, so that one map alone is trained.
+        """
 
         def surprisal(depth: Depth) -> float:
-            return float(self._fit(ahead, depth.block)["choose_surprisal"])
+            return float(self._solve(ahead, depth.block)["choose_surprisal"])
 
         return min(self.text.depths, key=surprisal)
 
-    def _fit(self, ahead: int, block: int, share: float = 1.0) -> Arrays:
-        """Fit, or fetch, the map of one block and N, with its surprisal on the choose split."""
+    def _solve(self, ahead: int, block: int, share: float = 1.0) -> Arrays:
+        """Solve, or fetch, the least squares of one block and N, with their surprisal."""
         if self.text.fits is not self.text:
-            return FedLinear(self.text.fits)._fit(ahead, block, share)
+            return FedLinear(self.text.fits)._solve(ahead, block, share)
 
         @spending(FITS)
-        def fit() -> Arrays:
-            self.text.say(f"fitting the linear map of block {block} and fed tokens, N={ahead}")
-            survey, training = self.text.survey, Training()
-            last = fit_rows(self.text, share).stop
-            finals, some = survey.final_states("fit", ahead), slice(min(training.rows, last))
-            chunks = [slice(k, min(k + CHUNK, last)) for k in range(0, last, CHUNK)]
+        def solve() -> Arrays:
+            self.text.say(f"solving the linear map of block {block} and fed tokens, N={ahead}")
+            finals, last = self.text.survey.final_states("fit", ahead), fit_rows(self.text, share)
+            chunks = [slice(k, min(k + CHUNK, last.stop)) for k in range(0, last.stop, CHUNK)]
             moments = moments_of(
                 ((self._told("fit", block, ahead, rows), finals[rows]) for rows in chunks),
                 block,
                 ahead,
             )
-            choose = (
-                self._told("choose", block, ahead, slice(None)),
-                np.array(survey.final_states("choose", ahead)),
-            )
-            fitted = train_on_kl(
-                solve_ridge(moments, Whitened.of(moments, block), block, ahead, choose),
-                (self._told("fit", block, ahead, some), finals[some]),
-                choose,
-                self.text.rows("fit").targets[some, ahead],
-                self.text.engine().unembedding_of,
-                training,
-                seed=self.text.fit_seed(f"fed linear map, N={ahead}, block {block}"),
-            )
-            kept = {name: np.asarray(value) for name, value in vars(fitted).items()}
+            choose = self._choose(ahead, block)
+            solved = solve_ridge(moments, Whitened.of(moments, block), block, ahead, choose)
+            kept = {name: np.asarray(value) for name, value in vars(solved).items()}
             said = self.text.rows("choose").targets[:, ahead, None]
             scores = self._read(kept, choose[0], said).scores
             return {**kept, "choose_surprisal": np.asarray(-scores.mean(dtype=np.float64))}
 
         given = {"ahead": ahead, "block": block, "share": share}
+        return self._cached("fed linear map, least squares", given, solve)
+
+    def _fit(self, ahead: int, block: int, share: float = 1.0) -> Arrays:
+        """Fit, or fetch, the map of one block and N."""
+        if self.text.fits is not self.text:
+            return FedLinear(self.text.fits)._fit(ahead, block, share)
+
+        @spending(FITS)
+        def fit() -> Arrays:
+            solved = _map(self._solve(ahead, block, share))
+            self.text.say(f"training the linear map of block {block} and fed tokens, N={ahead}")
+            training = Training()
+            some = slice(min(training.rows, fit_rows(self.text, share).stop))
+            fitted = train_on_kl(
+                solved,
+                (
+                    self._told("fit", block, ahead, some),
+                    self.text.survey.final_states("fit", ahead)[some],
+                ),
+                self._choose(ahead, block),
+                self.text.rows("fit").targets[some, ahead],
+                self.text.engine().unembedding_of,
+                training,
+                seed=self.text.fit_seed(f"fed linear map, N={ahead}, block {block}"),
+            )
+            return {name: np.asarray(value) for name, value in vars(fitted).items()}
+
+        given = {"ahead": ahead, "block": block, "share": share}
         return self._cached("fed linear map", given, fit)
+
+    def _choose(self, ahead: int, block: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What a map is told on the choose split, and what the model said there."""
+        finals = np.array(self.text.survey.final_states("choose", ahead))
+        return self._told("choose", block, ahead, slice(None)), finals
 
     def _told(self, split: str, block: int, ahead: int, rows: slice) -> NDArray[np.float32]:
         """States and fed tokens' embeddings side by side [rows, width * (1 + ahead)]."""
@@ -136,7 +159,7 @@ class FedLinear:
         self, kept: Arrays, told: NDArray[np.float32], asked: NDArray[np.int64] | None = None
     ) -> Spoken:
         """Predict final states and let the model's own unembedding read them."""
-        fitted = LinearMap(kept["mean"], kept["weights"], kept["offset"], float(kept["ridge"]))
+        fitted = _map(kept)
         engine = self.text.engine()
         spoken = Spoken.empty(len(told), 1, engine.anatomy.vocabulary)
         predicted = torch.from_numpy(fitted.predict(told))
@@ -145,6 +168,10 @@ class FedLinear:
 
     def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
         return self.text.cached(what, given, build, module=__name__)
+
+
+def _map(kept: Arrays) -> LinearMap:
+    return LinearMap(kept["mean"], kept["weights"], kept["offset"], float(kept["ridge"]))
 
 
 @spending(FITS)

@@ -262,7 +262,7 @@ def _read_text(
                 _Keeper(folder / f"lens.block{block}.npy", _site(block), few)
                 for block in _lens_blocks(blocks)
             ]
-        spoken = _Spoken(engine, passages)
+        spoken = _Spoken(engine, passages, places)
         consumers: list[Any] = [*keepers, spoken]
         moments = None
         if split == "fit":
@@ -364,19 +364,25 @@ class _Keeper:
 
 
 class _Spoken:
-    """What the model is about to say at every position from the first that is read."""
+    """What the model is about to say wherever a row asks for it."""
 
-    def __init__(self, engine: Engine, passages: Sequence[Passage]) -> None:
+    def __init__(
+        self, engine: Engine, passages: Sequence[Passage], places: NDArray[np.int64]
+    ) -> None:
         self.sites = frozenset({final()})
         self._engine = engine
         self.argmax = np.zeros((len(passages), len(passages[0].tokens)), dtype=np.int64)
+        # A vocabulary of logits costs about as much as a third of the blocks of a small model.
+        self._asked = np.zeros(self.argmax.shape, dtype=bool)
+        self._asked[np.arange(len(passages))[:, None, None], places[:, :, None] + AHEAD] = True
 
     def take(self, reading: Reading) -> None:
-        # No position before FIRST_POSITION is ever read, so it is not unembedded.
-        states = reading[final()][:, FIRST_POSITION:]
-        parts = torch.split(states.reshape(-1, states.shape[-1]), 1024)
+        rows, positions = np.nonzero(self._asked[reading.rows])
+        states = reading[final()]
+        asked = states[torch.from_numpy(rows), torch.from_numpy(positions)]
+        parts = torch.split(asked, 1024)
         spoken = torch.cat([self._engine.unembed(part).argmax(-1) for part in parts])
-        self.argmax[reading.rows, FIRST_POSITION:] = spoken.reshape(states.shape[:2]).cpu().numpy()
+        self.argmax[np.asarray(reading.rows)[rows], positions] = spoken.cpu().numpy()
 
 
 def _save_rows(

@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stillwired.errors import UsageError
 from stillwired.instruments.depths import FIRST, Depth
@@ -22,47 +21,17 @@ from stillwired.instruments.learned_prompt import LearnedPrompt, learned_prompts
 from stillwired.instruments.prompt_passes import Arrays, Asked, PromptPasses
 from stillwired.instruments.prompt_readers import (
     FIXED_PROMPTS,
-    LIKELIEST,
     Prompt,
     last_block_identity,
     nearest_tokens,
 )
 from stillwired.instruments.prompt_recipes import SHORT, Recipe
+from stillwired.instruments.prompt_scores import Scoring, scored, surer_minus_other
 from stillwired.instruments.text import TextReadings, factors_of
 from stillwired.outcomes import Factor, Outcome
 
 IDENTITY_ROWS = 32
 """Rows on which the identity of the last block is checked, by the full forward."""
-
-SCORES = ("hits", "surprisal", "surer half", "random half")
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """How what a prompt says is scored.
-
-    Attributes:
-        within: A hit is a target among this many likeliest tokens, at most 10.
-        few: Judge the first rows only: whole passages, spread over all documents.
-        population: ``all`` rows, or ``next-right``.
-        score: ``hits``; ``surprisal``, minus the log-probability of the target in nats;
-            ``surer half``, whose mean is the hits of the half of the rows where the prompt is
-            surer of what it says, minus those of the other half; or ``random half``, the same
-            with the confidences dealt out at random.
-    """
-
-    within: int = 1
-    few: bool = False
-    population: str = "all"
-    score: str = "hits"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.within <= LIKELIEST:
-            raise UsageError(f"Hits are counted within 1 to {LIKELIEST} tokens, not {self.within}.")
-        if self.score not in SCORES:
-            raise UsageError(
-                f"There is no score {self.score!r}. Choose one of: {', '.join(SCORES)}."
-            )
 
 
 @dataclass(frozen=True)
@@ -330,6 +299,9 @@ class PromptOutcomes:
         """Fetch or train the prompt of a block, with those that are trained along."""
         return self.training(block, trained, recipe).prompt
 
+    surer_minus_other = staticmethod(surer_minus_other)
+    """How hits are weighed for the score ``surer half``."""
+
     # Inside
 
     @cached_property
@@ -439,53 +411,15 @@ class PromptOutcomes:
             what: np.concatenate([part[what] for part in parts])
             for what in ("tokens", "likeliest", "probabilities", "scores")
         }
-        wanted = self.text.rows("judge").targets[: len(said["tokens"]), ahead]
-        # The target counts as guessed where it is among the likeliest.
-        found = (said["likeliest"][:, : how.within] == wanted[:, None]).any(1) & (how.within > 1)
-        guesses = np.where(found, wanted, said["tokens"])
-        states = reader.asked.states
         name, factors = reader.name, {**reader.factors, "within": how.within, "score": how.score}
+        states = reader.asked.states
         if states == "swapped":
-            partners = self.passes.partners("judge", states)[: len(guesses)]
-            alone = int((partners == np.arange(len(guesses))).sum())
+            partners = self.passes.partners("judge", states)[: len(said["tokens"])]
+            alone = int((partners == np.arange(len(partners))).sum())
             factors["alone"] = alone
-            name = f"{name}, {alone} of {len(guesses)} rows keep their own"
+            name = f"{name}, {alone} of {len(partners)} rows keep their own"
         name = f"{name}, {'no' if states == 'none' else states} states"
-        if how.score != "hits":
-            name = f"{name}, {how.score}"
-        outcome = self.text.hits(name, guesses, ahead, how.population)
-        outcome = replace(outcome, factors={**outcome.factors, **factors})
-        if how.score == "hits":
-            return outcome
-        kept = self.text.in_population(how.population, len(guesses))
-        if how.score == "surprisal":
-            return replace(outcome, scores=-said["scores"][kept].astype(np.float64))
-        sureness = said["probabilities"][kept]
-        if how.score == "random half":
-            sureness = self.text.rng("confidences").permutation(sureness)
-        return replace(outcome, scores=self.surer_minus_other(outcome.scores, sureness))
-
-    @staticmethod
-    def surer_minus_other(
-        hits: NDArray[np.float64], sureness: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
-        """Weigh hits so that their mean is that of the surer half minus that of the other.
-
-        They are taken from their mean: how many hits there are at all then adds no noise.
-
-        Args:
-            hits: [rows].
-            sureness: [rows]; rows that are equally sure are split in the order given.
-
-        Returns:
-            [rows]; with an odd number of rows the middle one counts for neither half.
-        """
-        rows, half = len(hits), len(hits) // 2
-        weights = np.zeros(rows)
-        order = np.argsort(sureness, kind="stable")
-        weights[order[:half]], weights[order[rows - half :]] = -rows / half, rows / half
-        centred: NDArray[np.float64] = hits - hits.mean()
-        return centred * weights
+        return scored(self.text, name, said, ahead, how, factors, self.surer_minus_other)
 
 
 def _several(trained: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -116,11 +116,13 @@ class _Runs:
     """The runs of one calibration, each in a process of its own, whose memory ends with it."""
 
     def __init__(self, arguments: argparse.Namespace, out: Path) -> None:
+        from stillwired.records.run import environment
+
         self._arguments, self._out = arguments, out
         self._environment = dict(os.environ)
         if arguments.jobs > 1:
             # The reference as well: another number of threads is another environment.
-            share = max(1, (os.cpu_count() or 1) // arguments.jobs)
+            share = max(1, environment()["threads"] // arguments.jobs)
             self._environment.setdefault("OMP_NUM_THREADS", str(share))
 
     def do(self, runs: Sequence[Planned]) -> tuple[dict[str, Record], dict[str, str]]:

@@ -103,7 +103,7 @@ class FedLinear:
             )
             choose = self._choose(ahead, block)
             solved = solve_ridge(moments, Whitened.of(moments, block), block, ahead, choose)
-            kept = {name: np.asarray(value) for name, value in vars(solved).items()}
+            kept = solved.arrays()
             said = self.text.rows("choose").targets[:, ahead, None]
             scores = self._read(kept, choose[0], said).scores
             return {**kept, "choose_surprisal": np.asarray(-scores.mean(dtype=np.float64))}
@@ -118,11 +118,11 @@ class FedLinear:
 
         @spending(FITS)
         def fit() -> Arrays:
-            solved = _map(self._solve(ahead, block, share))
+            solved = LinearMap.of_arrays(self._solve(ahead, block, share))
             self.text.say(f"training the linear map of block {block} and fed tokens, N={ahead}")
             training = Training()
             some = slice(min(training.rows, fit_rows(self.text, share).stop))
-            fitted = train_on_kl(
+            return train_on_kl(
                 solved,
                 (
                     self._told("fit", block, ahead, some),
@@ -133,8 +133,7 @@ class FedLinear:
                 self.text.engine().unembedding_of,
                 training,
                 seed=self.text.fit_seed(f"fed linear map, N={ahead}, block {block}"),
-            )
-            return {name: np.asarray(value) for name, value in vars(fitted).items()}
+            ).arrays()
 
         given = {"ahead": ahead, "block": block, "share": share}
         return self._cached("fed linear map", given, fit)
@@ -159,7 +158,7 @@ class FedLinear:
         self, kept: Arrays, told: NDArray[np.float32], asked: NDArray[np.int64] | None = None
     ) -> Spoken:
         """Predict final states and let the model's own unembedding read them."""
-        fitted = _map(kept)
+        fitted = LinearMap.of_arrays(kept)
         engine = self.text.engine()
         spoken = Spoken.empty(len(told), 1, engine.anatomy.vocabulary)
         predicted = torch.from_numpy(fitted.predict(told))
@@ -168,10 +167,6 @@ class FedLinear:
 
     def _cached(self, what: str, given: Mapping[str, Any], build: Callable[[], Arrays]) -> Arrays:
         return self.text.cached(what, given, build, module=__name__)
-
-
-def _map(kept: Arrays) -> LinearMap:
-    return LinearMap(kept["mean"], kept["weights"], kept["offset"], float(kept["ridge"]))
 
 
 @spending(FITS)

@@ -9,8 +9,9 @@ follows is kept only where rows that are neither fitted nor judged say that it i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,21 @@ class LinearMap:
     offset: NDArray[np.float32]
     ridge: float
     trained: bool = False
+
+    @classmethod
+    def of_arrays(cls, kept: Mapping[str, NDArray[Any]]) -> LinearMap:
+        """Take what `arrays` gave; other arrays beside it are left alone."""
+        return cls(
+            kept["mean"],
+            kept["weights"],
+            kept["offset"],
+            float(kept["ridge"]),
+            bool(kept["trained"]),
+        )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays, as the cache keeps it."""
+        return {name: np.asarray(value) for name, value in vars(self).items()}
 
     def predict(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict final states, [rows, width], from states, [rows, width]."""

@@ -117,7 +117,7 @@ class LinearOutcomes:
         self, ahead: int, depth: Depth, share: float, states: NDArray[np.float32]
     ) -> NDArray[np.int64]:
         kept = self._linear_map(ahead, depth, share)
-        fitted = LinearMap(kept["mean"], kept["weights"], kept["offset"], float(kept["ridge"]))
+        fitted = LinearMap.of_arrays(kept)
         return self._read_out(fitted.predict(states))[0]
 
     def _linear_map(self, ahead: int, depth: Depth, share: float) -> Arrays:
@@ -144,8 +144,7 @@ class LinearOutcomes:
             )
             said = self.text.rows("choose").targets[:, ahead]
             _, surprisal = self._read_out(fitted.predict(choose[0]), said)
-            kept = {name: np.asarray(value) for name, value in vars(fitted).items()}
-            return {**kept, "choose_surprisal": surprisal.mean()}
+            return {**fitted.arrays(), "choose_surprisal": surprisal.mean()}
 
         given = {"ahead": ahead, "block": depth.block, "share": share}
         return self._cached("linear map", given, fit)

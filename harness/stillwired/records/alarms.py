@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillwired.records.baseline import Side
 from stillwired.records.calibration import KINDS, Planned
 from stillwired.records.compare import compare
-from stillwired.records.record import Record, read_record
+from stillwired.records.record import Record
 
 if TYPE_CHECKING:
     from stillwired.judge.changes import Change
@@ -184,14 +183,14 @@ def count_alarms(records: Mapping[str, Record], runs: Sequence[Planned], jobs: i
         RecordError: If two records cannot be compared, or a table cannot be trusted.
         ClaimError: As `compare`.
     """
-    pairs = [(run, records[run.against].path, records[run.name].path) for run in runs]
-    _side.cache_clear()  # An earlier call may have seen other records there.
-    if jobs > 1 and len(pairs) > 1:
+    then = [records[run.against] for run in runs]
+    now = [records[run.name] for run in runs]
+    if jobs > 1:
         # Processes begun anew: whoever calls may have threads, which a fork does not survive.
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            each = [*pool.map(_hold, pairs, chunksize=max(1, len(pairs) // (4 * jobs)))]
+            each = [*pool.map(_hold, runs, then, now)]
     else:
-        each = [_hold(pair) for pair in pairs]
+        each = [*map(_hold, runs, then, now)]
     kinds = [name for name in KINDS if any(run.kind == name for run in runs)]
     of_kind = {name: [one for one in each if one.run.kind == name] for name in kinds}
     return Alarms(
@@ -220,10 +219,9 @@ class _Held:
     uncompared: list[str] = field(default_factory=list)
 
 
-def _hold(pair: tuple[Planned, Path, Path]) -> _Held:
+def _hold(run: Planned, then: Record, now: Record) -> _Held:
     """Hold one run's record against its partner's."""
-    run, then, now = pair
-    old, new = _side(then), _side(now)
+    old, new = (Side.of_record(record.path, record.data) for record in (then, now))
     missing = [key for key in old.cells if key not in new.cells]
     found = compare(old, new, deselected=missing)
     held = _Held(run, not found.gate.passed, missing)
@@ -238,14 +236,6 @@ def _hold(pair: tuple[Planned, Path, Path]) -> _Held:
         else:
             held.stale += 1
     return held
-
-
-# The reference, the redraw that others of its number are held against, and one of those: all
-# tables of a calibration would not fit into memory.
-@lru_cache(maxsize=3)
-def _side(path: Path) -> Side:
-    record = read_record(path)
-    return Side.of_record(record.path, record.data)
 
 
 def rate_of(cases: Sequence[Case], flags: Sequence[bool]) -> Rate:

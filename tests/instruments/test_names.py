@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from stillwired.data.names import NamedText
 from stillwired.engine.cone import Cone
 from stillwired.engine.engine import Engine
 from stillwired.errors import UsageError
 from stillwired.instruments import names as module
+from stillwired.instruments.depths import Depth
 from stillwired.instruments.fed_linear import FedLinear
 from stillwired.instruments.future_lens import FutureLens
 from stillwired.instruments.learned_prompt import learned_prompts
@@ -256,17 +258,29 @@ def test_without_a_state_the_prompt_of_the_last_block_reads_names(lens, readings
 
 def test_the_linear_map_is_told_the_state_and_the_fed_token(lens, readings, rows, checkpoint):
     readers = FedLinear(readings)
-    surprisal = {d: readers._fit(1, d.block)["choose_surprisal"] for d in readings.depths}
-    depth = min(surprisal, key=surprisal.__getitem__)
-    kept = readers._fit(1, depth.block)
     table = checkpoint.model.model.embed_tokens.weight.detach().numpy()
+    head = checkpoint.model.lm_head.weight.detach()
+    choose = readings.rows("choose")
+
+    def surprisal(depth: Depth) -> float:
+        """What least squares at a depth make of what the model says after the fed token."""
+        solved = readers._solve(1, depth.block)
+        told = np.concatenate(
+            [readings.survey.states("choose", depth.block), table[choose.following[:, 0]]], axis=1
+        )
+        predicted = (told - solved["mean"]) @ solved["weights"] + solved["offset"]
+        logits = torch.from_numpy(predicted.astype(np.float32)) @ head.T
+        return float(cross_entropy(logits, torch.from_numpy(choose.targets[:, 1])))
+
+    depth = min(readings.depths, key=surprisal)
+    kept = readers._fit(1, depth.block)
     if depth == readings.depths[-1]:
         states = lens.names._rows[f"block{depth.block}"]
     else:
         states = rows["states"][:, depth.block]
     told = np.concatenate([states, table[rows["fed"]]], axis=1)
     predicted = ((told - kept["mean"]) @ kept["weights"] + kept["offset"]).astype(np.float32)
-    guesses = (predicted @ checkpoint.model.lm_head.weight.detach().numpy().T).argmax(1)
+    guesses = (predicted @ head.numpy().T).argmax(1)
     fair = lens.names.fair_linear()
     assert np.array_equal(fair.scores, guesses == rows["target"])
     assert fair.scores.any()

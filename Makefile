@@ -14,12 +14,13 @@ help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo
 	@echo '  CLAIMS="…" is passed on to pytest, as in: make claims CLAIMS="--claims-model gemma-3-270m"'
+	@echo '  TESTS="…" likewise: make test TESTS="-n 0 -x" runs one test at a time and stops at the first failure'
 
 claims: fetch  ## Set up, fetch the default model and text, judge every claim
 	@$(BIN)/pytest claims/ $(CLAIMS)
 
-test: fetch  ## Set up, then run the project's own tests
-	@$(BIN)/pytest tests/ $(TESTS)
+test: fetch  ## Set up, then run the project's own tests, two files at a time
+	@$(BIN)/pytest tests/ -n 2 --dist loadfile $(TESTS)
 
 setup: $(READY)  ## Create .venv with pinned dependencies
 

@@ -6,7 +6,17 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 
-from stillwired.report.drawing import INK, LEFT, TOP, Words, counted, ink_on, picture, shortened
+from stillwired.report.drawing import (
+    INK,
+    LEFT,
+    TOP,
+    Words,
+    counted,
+    ink_on,
+    listed,
+    picture,
+    shortened,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 WORDS = Words(
@@ -97,3 +107,12 @@ def test_small_words():
     assert (counted(1, "task"), counted(1200, "task")) == ("1 task", "1,200 tasks")
     assert shortened("a long, name", 8) == "a long…"
     assert shortened("short", 5) == "short"
+    assert shortened("choose-first-of-5", 12, end=4) == "choose-…of-5"
+
+
+def test_lists_end_with_a_whole_name_and_count_the_rest():
+    names = ("antonym", "capitalize", "verb-ing")
+    assert listed(names, 29) == "antonym, capitalize, verb-ing"
+    assert listed(names, 28) == "antonym and 2 more"
+    assert listed(names, 3) == "antonym and 2 more"
+    assert listed((), 3) == ""

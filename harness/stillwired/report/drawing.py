@@ -182,9 +182,21 @@ def readable(svg: str, description: str) -> str:
     return f'{head}{tag}\n <desc id="desc">{escape(description)}</desc>{rest}'
 
 
-def shortened(text: str, longest: int) -> str:
-    """Cut a text at a number of signs, an ellipsis included."""
-    return text if len(text) <= longest else f"{text[: longest - 1].rstrip(' ,')}…"
+def shortened(text: str, longest: int, end: int = 0) -> str:
+    """Cut a text to a number of signs, an ellipsis included, and keep the last ones if asked to."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 1 - end].rstrip(' ,')}…{text[len(text) - end :]}"
+
+
+def listed(names: Sequence[str], longest: int) -> str:
+    """List names as far as whole ones fit into a number of signs, and count the rest."""
+    for shown in range(len(names), 0, -1):
+        rest = len(names) - shown
+        text = ", ".join(names[:shown]) + (f" and {rest} more" if rest else "")
+        if len(text) <= longest or shown == 1:
+            return text
+    return ""
 
 
 def counted(number: int, what: str) -> str:

@@ -17,6 +17,7 @@ from stillwired.report.drawing import (
     Sheet,
     Words,
     counted,
+    listed,
     picture,
     shortened,
 )
@@ -118,7 +119,7 @@ def _words(ours: Depths, theirs: PublishedDepths, heading: Heading) -> Words:
         "where no more is given than a limit (Todd et al., ICLR 2024, arXiv 2310.15213).",
     ]
     if ours.left_out:
-        names = shortened(", ".join(ours.left_out), 110)
+        names = listed(ours.left_out, 110)
         notes.append(
             f"Left out, as the model cannot do them in context or a check failed: {names}."
         )
@@ -211,7 +212,7 @@ def _keys(sheet: Sheet, ours: Depths, theirs: PublishedDepths) -> None:
             f"{ours.without[task].value:.2f}",
         )
         sheet.line([_KEYS, _KEYS + 0.36], [down - 0.045] * 2, **looks_by[task])
-        sheet.text(_KEYS + 0.46, down, shortened(task, 24), fontsize=9)
+        sheet.text(_KEYS + 0.46, down, shortened(task, 24, end=5), fontsize=9)
         for place, value in zip(columns, shown, strict=True):
             sheet.text(place, down, value, ha="right", fontsize=9)
 

@@ -19,6 +19,7 @@ from stillwired.report.drawing import (
     Words,
     counted,
     ink_on,
+    listed,
     picture,
     shortened,
 )
@@ -86,7 +87,7 @@ def _words(templates: Templates, heading: Heading) -> Words:
     if len(templates.targets) <= _FEW:
         notes.append(f"Small: 95 % intervals over {_units(templates)}.")
     if templates.left_out:
-        names = shortened(", ".join(templates.left_out), 110)
+        names = listed(templates.left_out, 110)
         notes.append(
             f"Left out, as the model cannot do them in context or a check failed: {names}."
         )

@@ -262,15 +262,17 @@ def test_the_linear_map_is_told_the_state_and_the_fed_token(lens, readings, rows
     head = checkpoint.model.lm_head.weight.detach()
     choose = readings.rows("choose")
 
+    def said(kept: dict[str, np.ndarray], told: np.ndarray) -> torch.Tensor:
+        predicted = (told - kept["mean"]) @ kept["weights"] + kept["offset"]
+        return torch.from_numpy(predicted.astype(np.float32)) @ head.T
+
     def surprisal(depth: Depth) -> float:
         """What least squares at a depth make of what the model says after the fed token."""
         solved = readers._solve(1, depth.block)
         told = np.concatenate(
             [readings.survey.states("choose", depth.block), table[choose.following[:, 0]]], axis=1
         )
-        predicted = (told - solved["mean"]) @ solved["weights"] + solved["offset"]
-        logits = torch.from_numpy(predicted.astype(np.float32)) @ head.T
-        return float(cross_entropy(logits, torch.from_numpy(choose.targets[:, 1])))
+        return float(cross_entropy(said(solved, told), torch.from_numpy(choose.targets[:, 1])))
 
     depth = min(readings.depths, key=surprisal)
     kept = readers._fit(1, depth.block)
@@ -279,8 +281,7 @@ def test_the_linear_map_is_told_the_state_and_the_fed_token(lens, readings, rows
     else:
         states = rows["states"][:, depth.block]
     told = np.concatenate([states, table[rows["fed"]]], axis=1)
-    predicted = ((told - kept["mean"]) @ kept["weights"] + kept["offset"]).astype(np.float32)
-    guesses = (predicted @ head.numpy().T).argmax(1)
+    guesses = said(kept, told).argmax(1).numpy()
     fair = lens.names.fair_linear()
     assert np.array_equal(fair.scores, guesses == rows["target"])
     assert fair.scores.any()

@@ -199,6 +199,12 @@ def listed(names: Sequence[str], longest: int) -> str:
     return ""
 
 
+def note_on_left_out(tasks: Sequence[str]) -> str:
+    """Say beneath a picture of vectors which tasks it does not show, and why."""
+    names = listed(tasks, 110)
+    return f"Left out, as the model cannot do them in context or a check failed: {names}."
+
+
 def counted(number: int, what: str) -> str:
     """Write a number of things: ``1 task``, ``7 tasks``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -17,7 +17,7 @@ from stillwired.report.drawing import (
     Sheet,
     Words,
     counted,
-    listed,
+    note_on_left_out,
     picture,
     shortened,
 )
@@ -119,10 +119,7 @@ def _words(ours: Depths, theirs: PublishedDepths, heading: Heading) -> Words:
         "where no more is given than a limit (Todd et al., ICLR 2024, arXiv 2310.15213).",
     ]
     if ours.left_out:
-        names = listed(ours.left_out, 110)
-        notes.append(
-            f"Left out, as the model cannot do them in context or a check failed: {names}."
-        )
+        notes.append(note_on_left_out(ours.left_out))
     return Words(
         title="Function vectors: how often a vector alone makes the model do its task",
         name=heading.name,

@@ -19,7 +19,7 @@ from stillwired.report.drawing import (
     Words,
     counted,
     ink_on,
-    listed,
+    note_on_left_out,
     picture,
     shortened,
 )
@@ -87,10 +87,7 @@ def _words(templates: Templates, heading: Heading) -> Words:
     if len(templates.targets) <= _FEW:
         notes.append(f"Small: 95 % intervals over {_units(templates)}.")
     if templates.left_out:
-        names = listed(templates.left_out, 110)
-        notes.append(
-            f"Left out, as the model cannot do them in context or a check failed: {names}."
-        )
+        notes.append(note_on_left_out(templates.left_out))
     return Words(
         title="Function vectors: extracted from prompts in one format, inserted into another",
         name=heading.name,

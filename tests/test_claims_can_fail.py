@@ -105,7 +105,7 @@ def judged(claim, function, text, damage):
     """Run a claim's test on some readings; judge its primary cell with all that stands beside."""
     text = damage.text(text)
     lens, logit_lens = damage.future_lens(FutureLens(text)), damage.logit_lens(LogitLens(text))
-    evidence, handed = evidence_about(text, logit_lens), []
+    evidence, handed = evidence_about(text, lens, logit_lens), []
 
     def judge_readers(*, ability=None, null=None, planted=None, beside=None, facts=None, **arms):
         shown = {**evidence.ability, **(ability or {})}

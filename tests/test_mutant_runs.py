@@ -387,6 +387,7 @@ INSTRUMENTS = (
     "patches-forgotten",
     "patches-that-leave-everything-as-it-is",
     "targets-dealt-out-anew",
+    "judged-on-rows-that-readers-were-fitted-to",
     "the-lens-without-the-final-norm",
     "a-wrong-start-before-every-text",
 )
@@ -475,6 +476,7 @@ def test_the_engine_and_the_checks_notice_what_no_claim_is_about(matrix):
     _, damaged = words(matrix, "own-states-are-needed")
     assert damaged["targets-dealt-out-anew"] == "BROKEN"
     assert damaged["the-lens-without-the-final-norm"] == "BROKEN"
+    assert damaged["judged-on-rows-that-readers-were-fitted-to"] == "BROKEN"
     assert damaged["patches-forgotten"] == "HOLDS"
     assert [one["name"] for one in matrix[2]["unnoticed"]] == ["a wrong start before every text"]
 

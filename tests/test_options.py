@@ -268,9 +268,9 @@ def test_mutants_stand_behind_each_undamaged_checkpoint_in_a_profile_of_their_ow
 def test_ten_of_each_kind_are_tried_and_spare_ones_when_they_are_named():
     harmful = Counter(mutant.damages for mutant in TRIED if not mutant.harmless)
     assert min(harmful["checkpoint"], harmful["instrument"]) >= 10
-    spare = f"{DEFAULT_MODEL}~halves-swapped"
+    spare = f"{DEFAULT_MODEL}~middle-layer-skipped"
     assert spare not in mutants(mutants=True).settings.models
-    assert spare in mutants(mutants_only="halves swapped").settings.models
+    assert spare in mutants(mutants_only="middle layer skipped").settings.models
 
 
 def test_some_mutants_may_be_named():

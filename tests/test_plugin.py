@@ -124,32 +124,40 @@ def test_beyond(checkpoint_spec, judge):
 # What an instrument finds out before it measures anything.
 UNABLE = """
 
-from stillwired.errors import NotAbleError, UnsuitableTaskError
+from stillwired.errors import EarlyVerdictError, UnsuitableTaskError
 
 APPLIES = dict(applies=(Needs("right in context", 0.3),), null="something else")
 
 
 @pytest.fixture
 def able(request):
-    checks = [InstrumentCheck("adds up", request.param, "0.3, 1e-4 allowed")]
-    raise NotAbleError("cannot", {"right in context": arm(0.05)}, checks)
+    found = {"unable": (True, 0.05), "unable and broken": (False, 0.05), "broken": (False, 0.5)}
+    adds_up, right = found[request.param]
+    checks = [InstrumentCheck("adds up", adds_up, "0.3, 1e-4 allowed")]
+    raise EarlyVerdictError("cannot", {"right in context": arm(right)}, checks)
 
 
 @pytest.mark.claim(claim("before-the-test", **APPLIES))
-@pytest.mark.parametrize("able", [True], indirect=True)
+@pytest.mark.parametrize("able", ["unable"], indirect=True)
 def test_before(checkpoint_spec, able, judge):
     raise AssertionError("nothing is measured")
 
 
 @pytest.mark.claim(claim("badly-measured", **APPLIES))
-@pytest.mark.parametrize("able", [False], indirect=True)
+@pytest.mark.parametrize("able", ["unable and broken"], indirect=True)
 def test_badly(checkpoint_spec, able, judge):
+    raise AssertionError("nothing is measured")
+
+
+@pytest.mark.claim(claim("able-and-badly-measured", **APPLIES))
+@pytest.mark.parametrize("able", ["broken"], indirect=True)
+def test_able(checkpoint_spec, able, judge):
     raise AssertionError("nothing is measured")
 
 
 @pytest.mark.claim(claim("unable", **APPLIES))
 def test_unable(checkpoint_spec, judge):
-    raise NotAbleError("cannot", {"right in context": arm(0.05)})
+    raise EarlyVerdictError("cannot", {"right in context": arm(0.05)})
 
 
 @pytest.mark.claim(claim("unsuitable", **APPLIES))
@@ -725,13 +733,14 @@ def test_what_stands_beside_a_verdict_is_kept_and_shown_and_changes_nothing(suit
     assert all(stored == derived for stored, derived in rejudge(record.path))
 
 
-def test_a_claim_that_was_not_measured_for_want_of_ability_does_not_apply(suite, pytester):
+def test_what_was_measured_first_may_decide_a_claim(suite, pytester):
     result = suite(CLAIMS + UNABLE, "--claims-record", "r.json")
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
             "a-paper/before-the-test * NOT APPLICABLE  0.05 (0.03 … 0.08) right in context*",
             "a-paper/badly-measured * BROKEN  instrument check failed: adds up: *",
+            "a-paper/able-and-badly-measured * BROKEN  instrument check failed: adds up: *",
             "a-paper/unable * NOT APPLICABLE  0.05 (0.03 … 0.08) right in context, 0.3 needed",
             "a-paper/unsuitable * NOT APPLICABLE  Nothing is left to ask.",
         ]

@@ -66,11 +66,13 @@ class RecordError(StillwiredError):
     """A record or an expectation cannot be read or trusted."""
 
 
-class NotAbleError(StillwiredError):
-    """A model clearly cannot do what a claim presupposes, so nothing else was measured.
+class EarlyVerdictError(StillwiredError):
+    """What was measured first decides a claim already, so nothing else was measured.
+
+    The model clearly cannot do what the claim presupposes, or a check of the instrument failed.
 
     Attributes:
-        ability: The outcomes that show it, by ability name.
+        ability: Outcomes by ability name; those that show what the model cannot do are among them.
         checks: What ran with their measurement.
     """
 

@@ -87,9 +87,9 @@ def judge_cell(
         return replace(start, verdict=obstacle.word, reason=obstacle.detail, checks=(check,))
     abilities = _abilities(claim, evidence.ability)
     unable = _unable(abilities)
-    check_evidence(claim, evidence, whole=not unable)
-    checks = [CheckResult("instrument", c.name, c.passed, c.detail) for c in evidence.instrument]
     failed = [check for check in evidence.instrument if not check.passed]
+    check_evidence(claim, evidence, whole=not (unable or failed))
+    checks = [CheckResult("instrument", c.name, c.passed, c.detail) for c in evidence.instrument]
     if failed:
         reason = "; ".join(f"{c.name}: {c.detail or 'failed'}" for c in failed)
         return replace(

@@ -28,7 +28,8 @@ class Mutant:
         damages: What it is done to: the ``checkpoint``'s weights, or an ``instrument``.
         module: The module of this room that does it.
         harmless: Whether nothing is expected to come of it.
-        spare: Whether it is tried only when it is named: another one is much like it.
+        spare: Whether it is tried only when it is named: another one is much like it, and
+            costs less or tells more.
     """
 
     name: str
@@ -61,21 +62,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "middle third untrained",
         "unembedding untrained",
         "layers shuffled",
-        "middle layer skipped",
-        "no attention in the middle third",
+        "halves swapped",
+        "no mlp in the middle third",
         "heads shuffled within layers",
         "heads that carry tasks silenced",
-        "noise of a tenth",
-        "rounded to 4 bits",
+        "noise of a half",
         "rounded to 2 bits",
     ),
     *_all("checkpoint", "weights", "rounded to 8 bits", harmless=True),
     *_all(
         "checkpoint",
         "weights",
-        "halves swapped",
-        "no mlp in the middle third",
-        "noise of a half",
+        "middle layer skipped",
+        "no attention in the middle third",
+        "noise of a tenth",
+        "rounded to 4 bits",
         "rounded to 3 bits",
         spare=True,
     ),
@@ -96,7 +97,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *_all(
         "instrument",
         "readers",
-        "untrained vectors in place of the prompt",
         "prompts of another recipe rounded to tokens",
         "the vectors rounded to tokens before anything is read",
         "another document's tokens fed",
@@ -106,6 +106,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "followers dealt out at random",
         "another name's token fed behind every name",
     ),
+    *_all("instrument", "readers", "untrained vectors in place of the prompt", spare=True),
     *_all(
         "instrument",
         "vectors",
@@ -131,18 +132,17 @@ MUTANTS: tuple[Mutant, ...] = (
         "patches land one layer early",
         "patches land one position early",
         "patches that leave everything as it is",
-        "patches forgotten",
-        "patches of nothing but zeros",
     ),
+    *_all("instrument", "patches", "patches forgotten", "patches of nothing but zeros", spare=True),
     *_all(
         "instrument",
         "rows",
-        "targets dealt out anew",
         "targets one token early",
         "judged on rows that readers were fitted to",
         "the lens without the final norm",
         "a wrong start before every text",
     ),
+    *_all("instrument", "rows", "targets dealt out anew", spare=True),
 )
 """In the order in which they are tried: checkpoints first."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stillwired.errors import ClaimError, NotAbleError, StillwiredError
+from stillwired.errors import ClaimError, EarlyVerdictError, StillwiredError
 from stillwired.plugin.items import (
     CELL,
     JUDGE,
@@ -67,7 +67,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         if obstacle is None and not _unable(item, error):
             raise
         judge = item.stash.setdefault(JUDGE, new_judge(item))
-        if isinstance(error, NotAbleError):
+        if isinstance(error, EarlyVerdictError):
             judge(ability=error.ability, checks=error.checks)
         elif obstacle is not None:
             judge.unmeasured(obstacle)
@@ -102,7 +102,7 @@ def _obstacle(item: pytest.Item, error: StillwiredError) -> Obstacle | None:
 
 def _unable(item: pytest.Item, error: StillwiredError) -> bool:
     """Say whether an error shows that the model cannot do what a test's claim presupposes."""
-    return isinstance(error, NotAbleError) and not _settled(item)
+    return isinstance(error, EarlyVerdictError) and not _settled(item)
 
 
 def _settled(item: pytest.Item) -> bool:

@@ -28,8 +28,8 @@ class Mutant:
         damages: What it is done to: the ``checkpoint``'s weights, or an ``instrument``.
         module: The module of this room that does it.
         harmless: Whether nothing is expected to come of it.
-        spare: Whether it is tried only when it is named: another one is much like it, and
-            costs less or tells more.
+        spare: Whether it is tried only when it is named: another one is much like it and costs
+            less or tells more, or the matrix's profile judges nothing that it spoils.
     """
 
     name: str
@@ -97,7 +97,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *_all(
         "instrument",
         "readers",
-        "prompts of another recipe rounded to tokens",
         "the vectors rounded to tokens before anything is read",
         "another document's tokens fed",
         "confidence read upside down",
@@ -106,7 +105,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "followers dealt out at random",
         "another name's token fed behind every name",
     ),
-    *_all("instrument", "readers", "untrained vectors in place of the prompt", spare=True),
+    *_all(
+        "instrument",
+        "readers",
+        "untrained vectors in place of the prompt",
+        "prompts of another recipe rounded to tokens",
+        spare=True,
+    ),
     *_all(
         "instrument",
         "vectors",

@@ -34,12 +34,7 @@ from stillwired.settings import DEFAULT_MODEL
 from stillwired.store.cache import Store
 
 ROOT = Path(__file__).parent.parent
-CLAIMS = (
-    "claims/future_lens/test_bigram_floor.py",
-    "claims/future_lens/test_linear_beats_bigram.py",
-    "claims/future_lens/test_learned_prompt_wins.py",
-    "claims/logit_lens",
-)
+CLAIMS = ("claims/function_vectors/test_few_heads_mediate.py", "claims/logit_lens")
 FETCHED = ("wheel", "checkpoint", "folder-digest", "corpus")
 
 

@@ -30,9 +30,10 @@ from stillwired.instruments.task_readings import TaskReadings
 from stillwired.instruments.text import TextReadings
 from stillwired.judge import Evidence, Word
 from stillwired.judge.verdicts import judge_cell
-from stillwired.mutants.catalogue import mutant_named
+from stillwired.mutants.catalogue import TRIED, mutant_named
 from stillwired.mutants.damage import Damage, damage_of
 from stillwired.profiles import QUICK
+from stillwired.records.survivors import read_survivors
 from stillwired.settings import DEFAULT_MODEL, Settings
 from stillwired.store.cache import Store
 
@@ -163,3 +164,12 @@ def test_the_named_damage_makes_the_claim_fail(claim, function, request):
 def test_every_claim_is_tried():
     declared = sum(path.read_text().count("@pytest.mark.claim(") for path in FILES)
     assert len(list(every_claim())) == declared > len(list(can_fail())) > 0
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "ci" / "mutants").glob("*.json")), ids=lambda path: path.stem
+)
+def test_what_is_known_to_survive_is_there_to_be_tried(path):
+    known = read_survivors(path)
+    assert known.claims.keys() <= {claim.id for claim, _ in every_claim() if not claim.reported}
+    assert known.mutants.keys() <= {mutant.name for mutant in TRIED}

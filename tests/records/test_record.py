@@ -222,6 +222,7 @@ def test_a_table_that_cannot_be_written_leaves_no_record(folder, tmp_path):
         ({"seed": 5}, "edited after it was written"),
         ({"digest": "0"}, "edited after it was written"),
         ({"verdicts": None}, "lacks verdicts"),
+        ({"declarations": None}, "no record of stillwired"),
     ],
 )
 def test_a_record_that_cannot_be_trusted_is_refused(change, says, folder, tmp_path):

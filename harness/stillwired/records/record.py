@@ -230,14 +230,17 @@ def read_record(path: Path) -> Record:
         RecordError: If it is missing, of a newer schema, incomplete, or was edited.
     """
     data = read_json(path, "record")
+    foreign = RecordError(f"{path} is no record of stillwired. Name a record.json.")
     if not isinstance(data, dict) or "schema" not in data:
-        raise RecordError(f"{path} is no record of stillwired. Name a record.json.")
+        raise foreign
     if data["schema"] != SCHEMA:
         newer = isinstance(data["schema"], int) and data["schema"] > SCHEMA
         raise RecordError(
             f"{path} has schema {data['schema']}, and this version reads schema {SCHEMA}. "
             + ("Upgrade stillwired." if newer else "It was not written by stillwired.")
         )
+    if "declarations" not in data:
+        raise foreign  # the matrix beside it, say, which has a schema as well
     missing = [key for key in _KEYS if key not in data]
     if missing:
         raise RecordError(

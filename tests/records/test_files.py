@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -29,6 +32,61 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, interrupted)
     assert json.loads(path.read_text()) == {"old": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
+WRITES = """
+import sys, time
+from pathlib import Path
+from stillwired.records.files import write_whole
+
+def write(file):
+    file.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+
+write_whole(Path(sys.argv[1]), write)
+"""
+
+
+def test_what_a_killed_process_has_left_is_removed_and_not_what_one_is_writing(tmp_path):
+    path, other = tmp_path / "x.json", tmp_path / "x.json.b"
+    command = [sys.executable, "-c", WRITES]
+    made = [
+        subprocess.Popen([*command, place], stdout=subprocess.PIPE) for place in (path, path, other)
+    ]
+    for process in made:
+        assert process.stdout.readline() == b"writing\n"
+    made[0].kill()
+    made[0].wait()
+    assert len(list(tmp_path.iterdir())) == 3
+    write_json(path, {"new": 1})
+    assert len(list(tmp_path.iterdir())) == 3  # the new file, and those that are being written
+    for process in made[1:]:
+        process.kill()
+        process.wait()
+    write_json(path, {"new": 2})
+    assert len(list(tmp_path.iterdir())) == 2  # what is left of another file is not its own
+    assert json.loads(path.read_text()) == {"new": 2}
+
+
+def test_many_may_write_the_same_file_at_once(tmp_path):
+    path, failed = tmp_path / "x.json", []
+
+    def write(number):
+        try:
+            for _ in range(60):
+                write_json(path, {"number": number})
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert json.loads(path.read_text())["number"] in range(4)
     assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,32 +19,27 @@ from stillwired.errors import RecordError
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a file beside ``path`` and move it into place when it is complete.
 
-    Whatever interrupts the writing leaves ``path`` as it was.
+    Whatever interrupts the writing leaves ``path`` as it was. What a killed process has left beside
+    it is removed by the next one that writes there.
 
     Raises:
         RecordError: If the folder cannot be written.
     """
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        os.close(handle)
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        # mkstemp makes files private; a record is meant to be read by others.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
+        _sweep(path)
+        with _unfinished(path) as temporary:
+            write(temporary)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            # mkstemp makes files private; a record is meant to be read by others.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     except OSError as error:
         raise RecordError(
             f"{path} cannot be written: {error.strerror or error}. "
             "Free some space there, or name another place with --claims-record."
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any, *, indent: int | None = None) -> None:
@@ -104,6 +102,35 @@ def plain_json(data: Any, *, indent: int | None = None) -> str:
 def digest_of(data: Any) -> str:
     """Return the sha256 of plain data, in hex."""
     return hashlib.sha256(plain_json(data).encode("utf-8")).hexdigest()
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """Make a file beside ``path``, locked while its process lives; gone afterwards if not moved."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=_unfinished_prefix(path), dir=path.parent)
+        with contextlib.suppress(OSError):  # where there are no locks, nothing is swept either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            break
+        os.close(handle)  # another process has swept it before it was locked
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that were killed have left unfinished beside ``path``."""
+    for left in path.parent.glob(f"{glob.escape(_unfinished_prefix(path))}*"):
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+
+
+def _unfinished_prefix(path: Path) -> str:
+    return f".{path.name}.unfinished-"
 
 
 def _umask() -> int:

@@ -15,10 +15,12 @@ from stillwired.records.baseline import (
     read_finished,
     read_side,
 )
+from stillwired.records.compare import compare
 from stillwired.records.files import digest_of, write_json
 from stillwired.records.record import outcomes_path, read_record
 from tests.records.made_records import claim, evidence, outcome, record
 
+ROOT = Path(__file__).parents[2]
 CANNOT = Evidence({}, obstacle=Obstacle("ability", "what", "It is not there."))
 BROKEN = replace(evidence(0.3), instrument=(InstrumentCheck("adds up", False, "0.3"),))
 
@@ -294,3 +296,14 @@ def test_a_baseline_is_no_record(baseline):
 def test_a_digest_covers_everything(baseline):
     data = json.loads(baseline.read_text())
     assert data["digest"] == digest_of({k: v for k, v in data.items() if k != "digest"})
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "ci" / "baselines").glob("*.json")), ids=lambda path: path.stem
+)
+def test_committed_baselines_are_whole_and_guard_something(path):
+    side = read_side(path)
+    held = [key for key, cell in side.cells.items() if cell["verdict"] == "HOLDS"]
+    assert path.stem == f"{side.data['checkpoint']['name']}-{side.data['profile']}"
+    assert {change.word for change in compare(side, side).changes if change.held} == {"KEPT"}
+    assert len(held) > 20

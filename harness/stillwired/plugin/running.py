@@ -40,7 +40,7 @@ def pytest_runtest_setup_of_fixtures(item: pytest.Item) -> Generator[None]:
     try:
         yield
     except StillwiredError as error:
-        if _obstacle(item, error) is None and not _unable(item, error):
+        if _obstacle(item, error) is None and not _early(item, error):
             raise
         # Every report takes a setup that fails for an error, and a verdict is none.
         item.stash[RAISED] = error
@@ -64,7 +64,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         yield
     except StillwiredError as error:
         obstacle = _obstacle(item, error)
-        if obstacle is None and not _unable(item, error):
+        if obstacle is None and not _early(item, error):
             raise
         judge = item.stash.setdefault(JUDGE, new_judge(item))
         if isinstance(error, EarlyVerdictError):
@@ -100,8 +100,8 @@ def _obstacle(item: pytest.Item, error: StillwiredError) -> Obstacle | None:
     return obstacle_of(error, item.stash[CELL].spec)
 
 
-def _unable(item: pytest.Item, error: StillwiredError) -> bool:
-    """Say whether an error shows that the model cannot do what a test's claim presupposes."""
+def _early(item: pytest.Item, error: StillwiredError) -> bool:
+    """Say whether an error decides a test's cell before its arms are measured."""
     return isinstance(error, EarlyVerdictError) and not _settled(item)
 
 

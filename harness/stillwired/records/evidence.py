@@ -119,7 +119,9 @@ def outcome_ids(data: Mapping[str, Any]) -> list[str]:
     return list(ids)
 
 
-def write_table(path: Path, outcomes: Mapping[str, Outcome], *, small: bool = False) -> None:
+def write_table(
+    path: Path, outcomes: Mapping[str, Outcome], *, small: bool = False, sweep: bool = True
+) -> None:
     """Write outcomes as Parquet: one row per example, in the order given.
 
     Args:
@@ -127,6 +129,7 @@ def write_table(path: Path, outcomes: Mapping[str, Outcome], *, small: bool = Fa
         outcomes: The outcomes by id.
         small: Name the examples that outcomes share once for all of them, at the price of reading
             the whole table for any one.
+        sweep: As in `write_whole`.
 
     Raises:
         RecordError: If the folder cannot be written.
@@ -157,7 +160,7 @@ def write_table(path: Path, outcomes: Mapping[str, Outcome], *, small: bool = Fa
             for table in tables():
                 writer.write_table(table)
 
-    write_whole(path, write)
+    write_whole(path, write, sweep=sweep)
 
 
 def read_table(path: Path, described: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
@@ -218,11 +221,14 @@ def read_table(path: Path, described: Mapping[str, Mapping[str, Any]]) -> dict[s
 
 
 def save_outcomes(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
-    """Keep each outcome in a file of its own, named after its id; present ones are left."""
+    """Keep each outcome in a file of its own, named after its id; present ones are left.
+
+    The folder is a run's, and goes with what was left unfinished in it.
+    """
     for name, outcome in outcomes.items():
         path = folder / f"{name}.parquet"
         if not path.exists():
-            write_table(path, {name: outcome})
+            write_table(path, {name: outcome}, sweep=False)
 
 
 def load_outcomes(

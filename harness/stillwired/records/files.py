@@ -16,18 +16,24 @@ from typing import Any, NoReturn
 from stillwired.errors import RecordError
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], None], *, sweep: bool = True) -> None:
     """Let ``write`` fill a file beside ``path`` and move it into place when it is complete.
 
-    Whatever interrupts the writing leaves ``path`` as it was. What a killed process has left beside
-    it is removed by the next one that writes there.
+    Whatever interrupts the writing leaves ``path`` as it was.
+
+    Args:
+        path: The file.
+        write: Fills the file that it is given.
+        sweep: Remove what killed processes have left beside ``path``. It takes a look at the whole
+            folder; one of many files that is removed as a whole can do without.
 
     Raises:
         RecordError: If the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        if sweep:
+            _sweep(path)
         with _unfinished(path) as temporary:
             write(temporary)
             with temporary.open("rb") as written:
@@ -42,8 +48,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         ) from error
 
 
-def write_json(path: Path, data: Any, *, indent: int | None = None) -> None:
-    """Write plain data as JSON, whole or not at all.
+def write_json(path: Path, data: Any, *, indent: int | None = None, sweep: bool = True) -> None:
+    """Write plain data as JSON, whole or not at all; ``sweep`` as in `write_whole`.
 
     Raises:
         RecordError: If the data are not plain, or the folder cannot be written.
@@ -53,7 +59,7 @@ def write_json(path: Path, data: Any, *, indent: int | None = None) -> None:
     def write(file: Path) -> None:
         file.write_text(text, encoding="utf-8")
 
-    write_whole(path, write)
+    write_whole(path, write, sweep=sweep)
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -161,7 +161,8 @@ class RunFolder:
             seconds=round(seconds, 3),
         )
         save_outcomes(self.outcomes, outcomes)
-        write_json(self.path / "cells" / f"{order:05d}.json", asdict(cell))
+        # No sweeping here and below: the folder goes as a whole, and has thousands of files.
+        write_json(self.path / "cells" / f"{order:05d}.json", asdict(cell), sweep=False)
 
     def cells(self) -> list[Cell]:
         """Return every cell judged so far, in the order of their tests."""
@@ -171,7 +172,8 @@ class RunFolder:
     def note(self, kind: str, name: str, value: Any) -> None:
         """Keep a fact about the run; a later one of the same kind and name replaces it."""
         file = f"{digest_of([kind, name])[:16]}.json"
-        write_json(self.path / "notes" / file, {"kind": kind, "name": name, "value": value})
+        fact = {"kind": kind, "name": name, "value": value}
+        write_json(self.path / "notes" / file, fact, sweep=False)
 
     def notes(self, kind: str) -> Json:
         """Return the facts of one kind by name, sorted by name."""

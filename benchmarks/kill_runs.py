@@ -34,7 +34,7 @@ from stillwired.settings import DEFAULT_MODEL
 from stillwired.store.cache import Store
 
 ROOT = Path(__file__).parent.parent
-CLAIMS = ("claims/function_vectors/test_few_heads_mediate.py", "claims/logit_lens")
+CLAIMS = ("claims/logit_lens", "claims/future_lens/test_bigram_floor.py")
 FETCHED = ("wheel", "checkpoint", "folder-digest", "corpus")
 
 
